@@ -1,0 +1,297 @@
+package dev.faultline.ffm;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The few Linux calls the project makes, each with its errno.
+ *
+ * <p>Threads: one at a time for each instance, because the C library's errno of a call is captured in the instance's own
+ * memory. Ownership: whoever opens closes; descriptors are the caller's. Progress: {@code read}, {@code write} and {@code
+ * poll} may wait, as the kernel lets them. Nothing is allocated in a call. Errors: every call returns its result, 0 or more,
+ * or the negative errno (see {@link Errno}); none throws for what the kernel refuses. Source: the manual pages of section 2.
+ */
+public final class LinuxCalls implements AutoCloseable {
+    /** {@code SOCK_SEQPACKET}: messages keep their bounds, and arrive in order. */
+    public static final int SOCK_SEQPACKET = 5;
+
+    /** {@code POLLIN}: there is something to read. */
+    public static final int POLLIN = 0x001;
+
+    /** {@code POLLOUT}: a write would be taken. */
+    public static final int POLLOUT = 0x004;
+
+    /** {@code POLLERR}: the descriptor is in error. */
+    public static final int POLLERR = 0x008;
+
+    /** {@code POLLHUP}: the other end is gone. */
+    public static final int POLLHUP = 0x010;
+
+    /** {@code POLLRDNORM}: what {@link #POLLIN} says, in the words of System V. */
+    public static final int POLLRDNORM = 0x040;
+
+    private static final int AF_UNIX = 1;
+    private static final int SOCK_CLOEXEC = 0x80000;
+    private static final int CPU_SET_BYTES = 128;
+    private static final int SCRATCH_BYTES = CPU_SET_BYTES;
+
+    private final Arena arena;
+    private final MemorySegment errno;
+    private final MemorySegment scratch;
+
+    private LinuxCalls(Arena arena) {
+        this.arena = arena;
+        this.errno = arena.allocate(Functions.CAPTURE);
+        this.scratch = arena.allocate(SCRATCH_BYTES, 16);
+    }
+
+    /**
+     * Opens an instance for the calling thread, or for a thread it will be handed to.
+     *
+     * @return the instance
+     * @throws UnsupportedOperationException if this machine lacks the calls; the message is that of {@link #missing}
+     */
+    public static LinuxCalls open() {
+        Optional<String> why = missing();
+        if (why.isPresent()) {
+            throw new UnsupportedOperationException(why.get());
+        }
+        return new LinuxCalls(Arena.ofShared());
+    }
+
+    /**
+     * Why the calls cannot be made here.
+     *
+     * @return the reason and its remedy, or empty if {@link #open} works
+     */
+    public static Optional<String> missing() {
+        return Optional.ofNullable(Availability.REASON);
+    }
+
+    /**
+     * {@code read(2)}.
+     *
+     * @param fd a descriptor
+     * @param buffer native memory of at least {@code bytes}
+     * @param bytes how many at most
+     * @return bytes read, or a negative errno
+     * @throws IndexOutOfBoundsException if {@code buffer} is smaller than {@code bytes}
+     */
+    public long read(int fd, MemorySegment buffer, long bytes) {
+        checkRoom(buffer, bytes);
+        try {
+            long n = (long) Functions.READ.invokeExact(errno, fd, buffer, bytes);
+            return n < 0 ? -lastErrno() : n;
+        } catch (Throwable t) {
+            throw unexpected(t);
+        }
+    }
+
+    /**
+     * {@code write(2)}.
+     *
+     * @param fd a descriptor
+     * @param buffer native memory of at least {@code bytes}
+     * @param bytes how many at most
+     * @return bytes written, or a negative errno
+     * @throws IndexOutOfBoundsException if {@code buffer} is smaller than {@code bytes}
+     */
+    public long write(int fd, MemorySegment buffer, long bytes) {
+        checkRoom(buffer, bytes);
+        try {
+            long n = (long) Functions.WRITE.invokeExact(errno, fd, buffer, bytes);
+            return n < 0 ? -lastErrno() : n;
+        } catch (Throwable t) {
+            throw unexpected(t);
+        }
+    }
+
+    /**
+     * {@code poll(2)} on one descriptor.
+     *
+     * @param fd a descriptor
+     * @param events what to wait for, {@link #POLLIN} and so on
+     * @param timeoutMs milliseconds; 0 does not wait, a negative number waits without limit
+     * @return the events that hold, 0 if the time ran out, or a negative errno
+     */
+    public int poll(int fd, int events, int timeoutMs) {
+        // struct pollfd { int fd; short events; short revents; }
+        SharedWords.putInt(scratch, 0, fd);
+        SharedWords.putInt(scratch, 4, events & 0xffff);
+        try {
+            int n = (int) Functions.POLL.invokeExact(errno, scratch, 1L, timeoutMs);
+            return n < 0 ? -lastErrno() : n == 0 ? 0 : SharedWords.getInt(scratch, 4) >>> 16;
+        } catch (Throwable t) {
+            throw unexpected(t);
+        }
+    }
+
+    /**
+     * {@code close(2)}. The descriptor is gone whatever the result.
+     *
+     * @param fd a descriptor
+     * @return 0 or a negative errno
+     */
+    public int close(int fd) {
+        try {
+            int n = (int) Functions.CLOSE.invokeExact(errno, fd);
+            return n < 0 ? -lastErrno() : n;
+        } catch (Throwable t) {
+            throw unexpected(t);
+        }
+    }
+
+    /**
+     * {@code socketpair(2)}: two connected local sockets, closed on exec.
+     *
+     * @param type {@link #SOCK_SEQPACKET} or another socket type
+     * @param fds takes the two descriptors, which are the caller's to close
+     * @return 0 or a negative errno
+     * @throws IllegalArgumentException if {@code fds} has not two places
+     */
+    public int socketpair(int type, int[] fds) {
+        if (fds.length != 2) {
+            throw new IllegalArgumentException("fds.length=" + fds.length + ": allowed 2");
+        }
+        try {
+            int n = (int) Functions.SOCKETPAIR.invokeExact(errno, AF_UNIX, type | SOCK_CLOEXEC, 0, scratch);
+            if (n < 0) {
+                return -lastErrno();
+            }
+        } catch (Throwable t) {
+            throw unexpected(t);
+        }
+        fds[0] = SharedWords.getInt(scratch, 0);
+        fds[1] = SharedWords.getInt(scratch, 4);
+        return 0;
+    }
+
+    /**
+     * {@code sched_setaffinity(2)} for the calling thread: lets it run on one processor only.
+     *
+     * @param cpu processor number, 0 to 1023
+     * @return 0 or a negative errno
+     * @throws IllegalArgumentException if {@code cpu} is outside 0 to 1023
+     */
+    public int setAffinity(int cpu) {
+        if (cpu < 0 || cpu >= CPU_SET_BYTES * 8) {
+            throw new IllegalArgumentException("cpu=" + cpu + ": allowed 0 to " + (CPU_SET_BYTES * 8 - 1));
+        }
+        scratch.fill((byte) 0);
+        long word = (cpu >>> 6) * 8L;
+        SharedWords.putLong(scratch, word, 1L << (cpu & 63));
+        try {
+            int n = (int) Functions.SET_AFFINITY.invokeExact(errno, 0, (long) CPU_SET_BYTES, scratch);
+            return n < 0 ? -lastErrno() : n;
+        } catch (Throwable t) {
+            throw unexpected(t);
+        }
+    }
+
+    /**
+     * {@code sched_getaffinity(2)} for the calling thread: the processors it may run on.
+     *
+     * @return the processors' numbers in ascending order
+     * @throws IllegalStateException if the kernel refuses, with the errno's name
+     */
+    public int[] affinity() {
+        scratch.fill((byte) 0);
+        int n;
+        try {
+            n = (int) Functions.GET_AFFINITY.invokeExact(errno, 0, (long) CPU_SET_BYTES, scratch);
+        } catch (Throwable t) {
+            throw unexpected(t);
+        }
+        if (n < 0) {
+            throw new IllegalStateException("sched_getaffinity: " + Errno.name(lastErrno()));
+        }
+        java.util.BitSet cpus = java.util.BitSet.valueOf(scratch.toArray(JAVA_LONG));
+        return cpus.stream().toArray();
+    }
+
+    /** Frees the instance's memory; no descriptor is closed. Calling it again does nothing. */
+    @Override
+    public void close() {
+        if (arena.scope().isAlive()) {
+            arena.close();
+        }
+    }
+
+    private int lastErrno() {
+        return SharedWords.getInt(errno, 0);
+    }
+
+    private static void checkRoom(MemorySegment buffer, long bytes) {
+        if (bytes < 0 || bytes > buffer.byteSize()) {
+            throw new IndexOutOfBoundsException("bytes=" + bytes + ": allowed 0 to " + buffer.byteSize());
+        }
+    }
+
+    private static RuntimeException unexpected(Throwable t) {
+        if (t instanceof RuntimeException e) {
+            return e;
+        }
+        if (t instanceof Error e) {
+            throw e;
+        }
+        return new IllegalStateException(t);
+    }
+
+    /** Looked at once: whether {@link Functions} can be loaded. */
+    private static final class Availability {
+        static final @Nullable String REASON = find();
+
+        private static @Nullable String find() {
+            if (!System.getProperty("os.name", "").equals("Linux")) {
+                return "os.name=" + System.getProperty("os.name") + ": these calls are Linux's";
+            }
+            if (!LinuxCalls.class.getModule().isNativeAccessEnabled()) {
+                String module = LinuxCalls.class.getModule().isNamed()
+                        ? LinuxCalls.class.getModule().getName()
+                        : "ALL-UNNAMED";
+                return "native access is off: start java with --enable-native-access=" + module;
+            }
+            for (String name : Functions.NAMES) {
+                if (Linker.nativeLinker().defaultLookup().find(name).isEmpty()) {
+                    return "the C library has no " + name;
+                }
+            }
+            return null;
+        }
+    }
+
+    /** Bound on first use, so that a machine without them can still load the class and be told why. */
+    private static final class Functions {
+        static final String[] NAMES = {
+            "read", "write", "poll", "close", "socketpair", "sched_setaffinity", "sched_getaffinity"
+        };
+        static final MemoryLayout CAPTURE = Linker.Option.captureStateLayout();
+        static final MethodHandle READ = bind("read", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG));
+        static final MethodHandle WRITE = bind("write", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG));
+        static final MethodHandle POLL = bind("poll", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_LONG, JAVA_INT));
+        static final MethodHandle CLOSE = bind("close", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
+        static final MethodHandle SOCKETPAIR =
+                bind("socketpair", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, ADDRESS));
+        static final MethodHandle SET_AFFINITY =
+                bind("sched_setaffinity", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, ADDRESS));
+        static final MethodHandle GET_AFFINITY =
+                bind("sched_getaffinity", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, ADDRESS));
+
+        @SuppressWarnings("restricted") // this is the one place that calls native code
+        private static MethodHandle bind(String name, FunctionDescriptor type) {
+            Linker linker = Linker.nativeLinker();
+            MemorySegment function = linker.defaultLookup().find(name).orElseThrow();
+            return linker.downcallHandle(function, type, Linker.Option.captureCallState("errno"));
+        }
+    }
+}
