@@ -72,8 +72,8 @@ class LayoutTest {
             MemorySegment memory = arena.allocate(PageFaultLayout.SIZE * 3L, 8);
             memory.fill((byte) 0x5a);
             PageFaultLayout.write(memory, PageFaultLayout.SIZE, 3, 3, 1, 2, 3, 0xdead_beafL, 0, 1);
-            byte[] written = memory.asSlice(PageFaultLayout.SIZE, PageFaultLayout.SIZE)
-                    .toArray(ValueLayout.JAVA_BYTE);
+            byte[] written =
+                    memory.asSlice(PageFaultLayout.SIZE, PageFaultLayout.SIZE).toArray(ValueLayout.JAVA_BYTE);
             // Recorded from Linux 7.2.12: flags 3, device 3, PASID 1, group 2, read and write, 0xdeadbeaf, cookie 1.
             assertEquals(
                     "030000000300000001000000020000000300000000000000afbeadde000000000000000001000000",
