@@ -3,8 +3,8 @@ module dev.faultline.ring {
     requires transitive dev.faultline.ffm;
     requires org.jctools.core.jdk11;
     requires org.slf4j;
-    requires static com.google.errorprone.annotations;
-    requires static org.jspecify;
+    requires static transitive com.google.errorprone.annotations;
+    requires static transitive org.jspecify;
 
     exports dev.faultline.ring;
 }

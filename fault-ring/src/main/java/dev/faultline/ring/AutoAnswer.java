@@ -1,0 +1,13 @@
+package dev.faultline.ring;
+
+/** Why a group was answered {@link Answer#INVALID} by something else than its consumer's decision. */
+public enum AutoAnswer {
+    /** No answer came within the queue's deadline. */
+    DEADLINE,
+    /** The device left the address space, or its producer was closed. */
+    DETACH,
+    /** The queue was closed. */
+    CLOSE,
+    /** The handler threw. */
+    HANDLER
+}

@@ -1,0 +1,254 @@
+package dev.faultline.ring;
+
+import dev.faultline.ffm.SharedWords;
+import dev.faultline.ring.internal.EntryReader;
+import dev.faultline.ring.internal.EntryWriter;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * The consumer's side of a lane: its ends of both rings, and the cookies it has been given.
+ *
+ * <p>Threads: the consumer's, but for {@link #answerLater}.
+ */
+final class ConsumerLane {
+    final Lane lane;
+
+    private final MemorySegment memory;
+    private final LaneLayout layout;
+    private final EntryReader completions;
+    private final EntryWriter submissions;
+    private final int mostReads;
+
+    /** Reads that are posted and have not been completed, as this side sees it. */
+    private int reads;
+
+    /** The entry that takes the next answer, or -1. */
+    private long openEntry = -1;
+
+    private int openCount;
+    private long openUserData;
+
+    /** Positions of the entries in the submission ring that are no answers, oldest first. */
+    private final long[] controlPositions = new long[LaneLayout.CONTROL_ENTRIES];
+
+    private int controlHead;
+    private int controlTail;
+
+    ConsumerLane(Lane lane, int mostReads) {
+        this.lane = lane;
+        this.memory = lane.memory;
+        this.layout = lane.layout;
+        this.mostReads = mostReads;
+        this.completions = new EntryReader(memory, LaneLayout.COMPLETIONS_OFFSET, layout.completionEntries());
+        this.submissions = new EntryWriter(memory, layout.submissionsOffset(), layout.submissionEntries());
+    }
+
+    // ---- submissions
+    // --------------------------------------------------------------------------------------------------
+
+    boolean hasRoomForReads(int count) {
+        return count <= mostReads - reads && hasRoomForControl();
+    }
+
+    boolean hasRoomForControl() {
+        dropTakenControls();
+        if (controlTail - controlHead < LaneLayout.CONTROL_ENTRIES) {
+            return true;
+        }
+        submissions.refresh();
+        dropTakenControls();
+        return controlTail - controlHead < LaneLayout.CONTROL_ENTRIES;
+    }
+
+    private void dropTakenControls() {
+        while (controlHead != controlTail
+                && controlPositions[controlHead % LaneLayout.CONTROL_ENTRIES] < submissions.headSeen()) {
+            controlHead++;
+        }
+    }
+
+    void post(long userData, int count) {
+        reads += count;
+        control(LaneLayout.OPCODE_POST, userData, count);
+    }
+
+    /** Stages an operation that is no answer; the caller has asked {@link #hasRoomForControl}. */
+    void control(int opcode, long userData, int count) {
+        openEntry = -1;
+        controlPositions[controlTail++ % LaneLayout.CONTROL_ENTRIES] = submissions.position();
+        long entry = submissions.claim();
+        if (entry < 0) {
+            throw new IllegalStateException(
+                    "lane=" + lane.index + ": the submission ring is full, which its size excludes");
+        }
+        header(entry, opcode, count);
+        SharedWords.putLong(memory, entry + LaneLayout.SUBMISSION_USER_DATA, userData);
+    }
+
+    /** Answers a group this consumer has been given. */
+    Result answer(int cookie, int code) {
+        int slot = lane.cookies.slot(cookie);
+        if (slot >= layout.allocation()) {
+            return Result.STALE;
+        }
+        long claim = layout.claimOffset(slot);
+        long word = SharedWords.getLong(memory, claim + LaneLayout.CLAIM_WORD);
+        if (cookie == 0 || (int) word != cookie) {
+            return Result.STALE;
+        }
+        if (isRevoked(slot, word)) {
+            SharedWords.putLong(memory, claim + LaneLayout.CLAIM_WORD, 0);
+            if ((code & LaneLayout.CODE_REPOST) != 0) {
+                stage(
+                        cookie,
+                        LaneLayout.CODE_LATER | LaneLayout.CODE_REPOST,
+                        SharedWords.getLong(memory, claim + LaneLayout.CLAIM_USER_DATA));
+            }
+            return Result.STALE;
+        }
+        if ((code & LaneLayout.CODE_LATER) == 0) {
+            SharedWords.putLong(memory, claim + LaneLayout.CLAIM_WORD, 0);
+        } else if ((code & LaneLayout.CODE_REPOST) == 0) {
+            return Result.OK;
+        }
+        stage(cookie, code, SharedWords.getLong(memory, claim + LaneLayout.CLAIM_USER_DATA));
+        return Result.OK;
+    }
+
+    /** Answers from any thread: the compare-and-set lets one of several through. */
+    Result answerLater(int cookie, int code) {
+        int slot = lane.cookies.slot(cookie);
+        if (cookie == 0 || slot >= layout.allocation()) {
+            return Result.STALE;
+        }
+        long claim = layout.claimOffset(slot);
+        long word = SharedWords.getLongVolatile(memory, claim + LaneLayout.CLAIM_WORD);
+        if ((int) word != cookie || !SharedWords.compareAndSetLong(memory, claim + LaneLayout.CLAIM_WORD, word, 0)) {
+            return Result.STALE;
+        }
+        if (isRevoked(slot, word)) {
+            return Result.STALE;
+        }
+        lane.answerFromOutside(cookie, code, 0);
+        return Result.OK;
+    }
+
+    /** Whether a group that was given out still waits for its answer. */
+    boolean isOpen(int cookie) {
+        int slot = lane.cookies.slot(cookie);
+        if (slot >= layout.allocation()) {
+            return false;
+        }
+        long word = SharedWords.getLongVolatile(memory, layout.claimOffset(slot) + LaneLayout.CLAIM_WORD);
+        return (int) word == cookie && !isRevoked(slot, word);
+    }
+
+    private boolean isRevoked(int slot, long claim) {
+        // Acquire: if the count moved, the states it was raised for are seen. Unmoved since delivery: nothing was
+        // revoked.
+        int revoked = SharedWords.getIntAcquire(memory, LaneLayout.REVOKED_OFFSET);
+        return (revoked & LaneLayout.REVOKED_MASK) != (int) (claim >>> 32)
+                && SharedWords.getLongAcquire(memory, layout.tableOffset() + slot * layout.slotBytes())
+                        != Lane.state(LaneLayout.DELIVERED, (int) claim);
+    }
+
+    private void stage(int cookie, int code, long userData) {
+        boolean reposts = (code & LaneLayout.CODE_REPOST) != 0;
+        if (reposts) {
+            reads++;
+        }
+        if (openEntry < 0 || openCount == LaneLayout.ANSWERS_PER_ENTRY || (reposts && openUserData != userData)) {
+            long entry = submissions.claim();
+            if (entry < 0) {
+                // Only answers that crossed an expiry can make the ring this full; they take the slower way.
+                lane.answerFromOutside(cookie, code, userData);
+                return;
+            }
+            openEntry = entry;
+            openCount = 0;
+            openUserData = userData;
+            SharedWords.putLong(memory, entry + LaneLayout.SUBMISSION_USER_DATA, userData);
+        }
+        SharedWords.putLong(
+                memory,
+                openEntry + LaneLayout.SUBMISSION_ANSWERS + (long) openCount * LaneLayout.ANSWER_BYTES,
+                (cookie & 0xffff_ffffL) | ((long) code << 32));
+        header(openEntry, LaneLayout.OPCODE_ANSWER, ++openCount);
+    }
+
+    private void header(long entry, int opcode, int count) {
+        SharedWords.putLong(
+                memory, entry + LaneLayout.SUBMISSION_OPCODE, (opcode & 0xffff_ffffL) | ((long) count << 32));
+    }
+
+    int submit() {
+        int n = submissions.staged();
+        if (n > 0) {
+            openEntry = -1;
+            submissions.publish();
+            lane.signalProducer();
+        }
+        return n;
+    }
+
+    // ---- completions
+    // --------------------------------------------------------------------------------------------------
+
+    boolean isReady() {
+        return completions.isReady();
+    }
+
+    /** Gives back the entries of the last {@link #drain}; views of them end. */
+    void release() {
+        completions.release();
+    }
+
+    int drain(CompletionHandler handler, FaultGroup view, int limit) {
+        int n = 0;
+        long entry;
+        while (n < limit && (entry = completions.next()) >= 0) {
+            long word = SharedWords.getLong(memory, entry + LaneLayout.COMPLETION_KIND);
+            long userData = SharedWords.getLong(memory, entry + LaneLayout.COMPLETION_USER_DATA);
+            int count = (int) (word >>> 32);
+            int buffer = completions.index();
+            completions.advance();
+            n++;
+            int kind = (int) word & LaneLayout.KIND_MASK;
+            switch (kind) {
+                case LaneLayout.KIND_GROUP ->
+                    group(handler, view, entry, buffer, count, (int) word >>> LaneLayout.KIND_BITS, userData);
+                case LaneLayout.KIND_CANCELLED -> {
+                    reads -= count;
+                    handler.ended(userData, Result.CANCELLED, count);
+                }
+                case LaneLayout.KIND_CLOSED -> {
+                    reads -= count;
+                    handler.ended(userData, Result.CLOSED, count);
+                }
+                default ->
+                    throw new IllegalStateException("kind=" + kind + " in a completion of lane=" + lane.index
+                            + ": allowed 1 to 3; the memory was written by somebody else");
+            }
+        }
+        return n;
+    }
+
+    private void group(
+            CompletionHandler handler, FaultGroup view, long entry, int buffer, int count, int revoked, long userData) {
+        long base = count == 1
+                ? entry + LaneLayout.COMPLETION_RECORD
+                : layout.buffersOffset() + buffer * layout.bufferBytes();
+        view.show(memory, base, count, SharedWords.getLong(memory, entry + LaneLayout.COMPLETION_RAISED_AT));
+        int cookie = view.cookie();
+        int slot = lane.cookies.slot(cookie);
+        if (count < 1 || count > layout.largestGroup() || slot >= layout.allocation()) {
+            throw new IllegalStateException("group of " + count + " with cookie 0x" + Integer.toHexString(cookie)
+                    + " in a completion of lane=" + lane.index + ": the memory was written by somebody else");
+        }
+        long claim = layout.claimOffset(slot);
+        SharedWords.putLong(memory, claim + LaneLayout.CLAIM_USER_DATA, userData);
+        SharedWords.putLong(memory, claim + LaneLayout.CLAIM_WORD, (cookie & 0xffff_ffffL) | ((long) revoked << 32));
+        reads--;
+        handler.group(userData, view);
+    }
+}

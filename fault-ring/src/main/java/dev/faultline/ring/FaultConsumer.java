@@ -1,0 +1,149 @@
+package dev.faultline.ring;
+
+import com.google.errorprone.annotations.CheckReturnValue;
+import java.util.Set;
+
+/**
+ * The consumer's half of a source of page faults: reads are posted ahead, groups complete them, answers go back by cookie.
+ *
+ * <p>Threads: one, the first that calls; only {@link #answerLater} and {@link #wake} are for any thread. Ownership: who
+ * gets it closes it; closing answers nobody, the queue does that. Progress: wait-free, but for {@link #await} and {@link
+ * #take}, which wait as the queue was told to. Nothing is allocated between {@code post} and {@code answer}. Errors: the
+ * {@link Result} of each call; a call from a second thread throws {@link IllegalStateException}.
+ *
+ * <p>A group completes one read, whole. An answer is staged; it leaves with {@link #submit}, {@link #poll} or {@link
+ * #await}, up to six together.
+ */
+public interface FaultConsumer extends AutoCloseable {
+    /**
+     * Posts reads: room for that many groups, on every lane the queue has, and on each lane that joins later, until the next
+     * post.
+     *
+     * @param userData given back with each completion
+     * @param reads how many, 1 or more
+     * @return {@link Result#OK}; {@link Result#FULL} if a lane would hold more than it can: nothing was posted; {@link
+     *     Result#CLOSED}
+     * @throws IllegalArgumentException if {@code reads} is below 1
+     */
+    @CheckReturnValue
+    Result post(long userData, int reads);
+
+    /**
+     * Answers a group.
+     *
+     * @param cookie the group's
+     * @param code the answer; {@link Answer#LATER} leaves the group open for {@link #answerLater}
+     * @return {@link Result#OK}; {@link Result#STALE} if no such group waits; {@link Result#CLOSED}. Never refused for want of
+     *     room
+     */
+    @CheckReturnValue
+    Result answer(int cookie, Answer code);
+
+    /**
+     * Answers a group and posts the read it used once more, on the lane it came from.
+     *
+     * @param cookie the group's
+     * @param code the answer; {@link Answer#LATER} only posts the read again
+     * @return as {@link #answer}; with {@link Result#STALE} the read is posted if the cookie was given to this consumer and not
+     *     answered by it
+     */
+    @CheckReturnValue
+    Result answerAndRepost(int cookie, Answer code);
+
+    /**
+     * Answers a group from any thread. Where two threads call it for one cookie, one gets {@link Result#OK}.
+     *
+     * @param cookie the group's
+     * @param code {@link Answer#SUCCESS} or {@link Answer#INVALID}
+     * @return as {@link #answer}
+     * @throws IllegalArgumentException if {@code code} is {@link Answer#LATER}
+     */
+    @CheckReturnValue
+    Result answerLater(int cookie, Answer code);
+
+    /**
+     * Takes back the reads that were posted with some user data and have no group yet. Each lane ends them with one {@link
+     * CompletionHandler#ended}; groups delivered before come first.
+     *
+     * @param userData which reads
+     * @return {@link Result#OK}, {@link Result#FULL} if too many cancels are under way, {@link Result#CLOSED}
+     */
+    @CheckReturnValue
+    Result cancel(long userData);
+
+    /**
+     * Takes back all reads that have no group yet. Each lane ends them with one {@link CompletionHandler#ended}, whose user
+     * data is 0.
+     *
+     * @return as {@link #cancel}
+     */
+    @CheckReturnValue
+    Result cancelAll();
+
+    /**
+     * Sends what is staged.
+     *
+     * @return how many entries were sent
+     */
+    int submit();
+
+    /**
+     * Submits, then hands over what has completed. Never waits.
+     *
+     * @param handler takes the completions
+     * @param limit how many at most
+     * @return how many were handed over
+     */
+    int poll(CompletionHandler handler, int limit);
+
+    /**
+     * Polls until enough has been handed over.
+     *
+     * @param handler takes the completions
+     * @param atLeast how many have to be handed over
+     * @param limitNs nanoseconds to wait at most
+     * @return {@link Result#OK}, {@link Result#TIMED_OUT}, {@link Result#WOKEN}, or {@link Result#CLOSED} once the queue is
+     *     closed and nothing is left to hand over
+     */
+    @CheckReturnValue
+    Result await(CompletionHandler handler, int atLeast, long limitNs);
+
+    /**
+     * Waits for one group, for a thread that likes to block. Reads that end are passed over.
+     *
+     * @param into shows the group, until the next call on this consumer
+     * @param limitNs nanoseconds to wait at most
+     * @return {@link Result#OK}, {@link Result#TIMED_OUT}, {@link Result#WOKEN}, {@link Result#CLOSED}
+     */
+    @CheckReturnValue
+    Result take(FaultGroup into, long limitNs);
+
+    /** Ends a wait that is under way, or the next one, with {@link Result#WOKEN}. Any thread. */
+    void wake();
+
+    /**
+     * Hands every group to a handler on a thread of its own, which posts the reads, answers and posts again.
+     *
+     * @param handler decides
+     * @return the running worker; from here on this consumer is its own
+     */
+    FaultWorker run(FaultHandler handler);
+
+    /**
+     * What became of every group.
+     *
+     * @return the counts of this moment. Any thread
+     */
+    Accounting accounting();
+
+    /**
+     * What this source promises beyond this contract.
+     *
+     * @return the guarantees
+     */
+    Set<Guarantee> guarantees();
+
+    /** Leaves the queue. Groups that were delivered stay open until the deadline or the queue's close. */
+    @Override
+    void close();
+}

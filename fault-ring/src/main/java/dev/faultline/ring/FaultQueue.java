@@ -1,0 +1,323 @@
+package dev.faultline.ring;
+
+import dev.faultline.ffm.CacheLine;
+import dev.faultline.ring.internal.Wakeup;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A queue of page-fault groups between producers and one consumer: the loop from a device's page request to its answer.
+ *
+ * <p>Threads: the methods here are for any thread and may take a lock; the two ends, {@link FaultConsumer} and {@link
+ * FaultProducer}, are where the speed is. Ownership and lifetime:
+ *
+ * <table>
+ * <caption>What belongs to whom</caption>
+ * <tr><th>object</th><th>made by</th><th>closed by</th><th>its memory is freed</th></tr>
+ * <tr><td>queue</td><td>{@link #open}</td><td>its owner</td><td>with its last lane</td></tr>
+ * <tr><td>lane</td><td>{@link #producer}</td><td>its producer, or the queue</td><td>when both ends have left it</td></tr>
+ * <tr><td>consumer</td><td>{@link #consumer}</td><td>its thread, or the queue when it is idle</td><td>-</td></tr>
+ * <tr><td>worker</td><td>{@link FaultConsumer#run}</td><td>its owner, or the queue</td><td>-</td></tr>
+ * </table>
+ *
+ * <p>Guarantees: a group is delivered whole or not at all, to exactly one read; it is answered exactly once, by its consumer or
+ * automatically; {@link #accounting} balances at any moment; nothing waits for ever. A thread of the queue's own looks after
+ * the deadlines of lanes that nobody steps.
+ *
+ * <p>Source: the life of a group is that of Linux' {@code drivers/iommu/iommufd/eventq.c} and {@code io-pgfault.c}, with the
+ * differences that {@code docs/design.md} lists.
+ */
+public final class FaultQueue implements AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(FaultQueue.class);
+    private static final long LEAST_PERIOD_NS = 1_000_000;
+    private static final long LARGEST_PERIOD_NS = 500_000_000;
+
+    private final QueueConfig config;
+    private final int laneMask;
+    private final Wakeup consumerWakeup = new Wakeup();
+
+    /** Guards what changes when a lane or a door comes or goes. */
+    private final ReentrantLock changes = new ReentrantLock();
+
+    private volatile @Nullable Lane[] lanes;
+    private final int[] lastCookies;
+    private Accounting departed = Accounting.ZERO;
+    private @Nullable RingConsumer consumer;
+    private final @Nullable Thread keeper;
+    private volatile boolean closing;
+    private boolean closed;
+
+    private FaultQueue(QueueConfig config) {
+        this.config = config;
+        this.laneMask = CacheLine.ceilingPowerOfTwo(config.lanes()) - 1;
+        this.lanes = new Lane[config.lanes()];
+        this.lastCookies = new int[config.lanes()];
+        this.keeper = config.deadlineNs() == 0
+                ? null
+                : Thread.ofPlatform().name("faultline-deadlines").daemon().unstarted(this::keepDeadlines);
+    }
+
+    /**
+     * Opens a queue.
+     *
+     * @param config its settings
+     * @return the queue, with no producer and no consumer yet
+     */
+    public static FaultQueue open(QueueConfig config) {
+        FaultQueue queue = new FaultQueue(config);
+        if (queue.keeper != null) {
+            queue.keeper.start();
+        }
+        return queue;
+    }
+
+    /**
+     * The settings.
+     *
+     * @return what the queue was opened with
+     */
+    public QueueConfig config() {
+        return config;
+    }
+
+    /**
+     * The ring door: posted reads and completions. A queue is read through one door, once.
+     *
+     * @return the consumer
+     * @throws IllegalStateException if a door is taken, or the queue closed
+     */
+    public FaultConsumer consumer() {
+        changes.lock();
+        try {
+            checkDoor();
+            consumer = new RingConsumer(this, true);
+            return consumer;
+        } finally {
+            changes.unlock();
+        }
+    }
+
+    private void checkDoor() {
+        if (closing) {
+            throw new IllegalStateException("the queue is closed");
+        }
+        if (consumer != null) {
+            throw new IllegalStateException("door=consumer is taken: allowed is one door, once");
+        }
+    }
+
+    /**
+     * Adds a producer, with a lane of its own.
+     *
+     * @param allocation groups it may have open at once, 1 or more
+     * @param sink is told every answer
+     * @return the producer, which nobody has entered
+     * @throws IllegalArgumentException if {@code allocation} is outside what a cookie can name
+     * @throws IllegalStateException if the queue is closed, or has as many producers as it was configured for
+     */
+    public FaultProducer producer(int allocation, AnswerSink sink) {
+        int most = Cookies.largestAllocation(config.lanes());
+        if (allocation < 1 || allocation > most) {
+            throw new IllegalArgumentException(
+                    "allocation=" + allocation + ": allowed 1 to " + most + " with lanes=" + config.lanes());
+        }
+        changes.lock();
+        try {
+            if (closing) {
+                throw new IllegalStateException("the queue is closed");
+            }
+            @Nullable Lane[] now = lanes.clone();
+            for (int i = 0; i < now.length; i++) {
+                if (now[i] == null) {
+                    Lane lane = new Lane(this, i, allocation, lastCookies[i], sink);
+                    now[i] = lane;
+                    lanes = now;
+                    // A consumer that sleeps has to post its standing reads on the new lane.
+                    consumerWakeup.signal();
+                    return lane;
+                }
+            }
+            throw new IllegalStateException(
+                    "lanes=" + now.length + " are all taken: close a producer, or configure more");
+        } finally {
+            changes.unlock();
+        }
+    }
+
+    /** A lane has closed: what it counted stays. */
+    void remove(Lane lane) {
+        changes.lock();
+        try {
+            if (lanes[lane.index] == lane) {
+                departed = departed.plus(lane.accounting());
+                lastCookies[lane.index] = lane.lastCookie();
+                @Nullable Lane[] now = lanes.clone();
+                now[lane.index] = null;
+                lanes = now;
+            }
+        } finally {
+            changes.unlock();
+        }
+    }
+
+    /**
+     * What became of every group raised on this queue, also by producers that are closed.
+     *
+     * @return the counts; each lane's are of one moment
+     */
+    public Accounting accounting() {
+        Accounting sum;
+        @Nullable Lane[] now;
+        changes.lock();
+        try {
+            sum = departed;
+            now = lanes;
+        } finally {
+            changes.unlock();
+        }
+        // Not under the lock: a lane may be waiting for it to say that it has closed.
+        for (Lane lane : now) {
+            if (lane != null) {
+                sum = sum.plus(lane.accounting());
+            }
+        }
+        return sum;
+    }
+
+    /**
+     * Everything outstanding, for people: cookie, age, device and state of each open group, lane by lane.
+     *
+     * @return lines of text
+     */
+    public String dump() {
+        StringBuilder text = new StringBuilder();
+        for (Lane lane : lanes) {
+            if (lane != null) {
+                text.append(lane.dump());
+            }
+        }
+        return text.append(accounting()).append('\n').toString();
+    }
+
+    /**
+     * Closes in order: admits nothing more; has every lane answer what is open {@link Answer#INVALID} and end its reads with
+     * {@link Result#CLOSED}; stops the worker; waits for both ends to leave, as long as the configuration says; frees the
+     * memory last. An end that does not leave in time keeps its lane's memory, which the log is told of, and which is freed when
+     * it leaves. Calling it again does nothing.
+     */
+    @Override
+    public void close() {
+        @Nullable Lane[] open;
+        changes.lock();
+        try {
+            if (closed) {
+                return;
+            }
+            closed = true;
+            closing = true;
+            open = lanes;
+        } finally {
+            changes.unlock();
+        }
+        long end = System.nanoTime() + config.closeLimitNs();
+        for (Lane lane : open) {
+            if (lane != null && !lane.call(() -> lane.closeHere(AutoAnswer.CLOSE), end - System.nanoTime())) {
+                LOG.warn(
+                        "lane {} is entered by a thread that does not poll; its groups are answered when it does",
+                        lane.index);
+            }
+        }
+        if (keeper != null) {
+            LockSupport.unpark(keeper);
+        }
+        RingConsumer reader = door();
+        if (reader != null) {
+            reader.wake();
+            FaultWorker worker = reader.worker();
+            if (worker != null) {
+                worker.close();
+            }
+            while (!reader.leaveIfIdle() && System.nanoTime() - end < 0) {
+                LockSupport.parkNanos(100_000);
+            }
+        }
+        for (Lane lane : open) {
+            if (lane != null && !lane.isFreed()) {
+                LOG.warn(
+                        "lane {} still has an end in use: its {} bytes are kept until that end leaves",
+                        lane.index,
+                        lane.regionBytes());
+            }
+        }
+    }
+
+    private @Nullable RingConsumer door() {
+        changes.lock();
+        try {
+            return consumer;
+        } finally {
+            changes.unlock();
+        }
+    }
+
+    /**
+     * How much memory the queue holds.
+     *
+     * @return bytes of every lane that is not freed; 0 after a {@link #close} that both ends left in time
+     */
+    public long heldBytes() {
+        long sum = 0;
+        for (Lane lane : lanes) {
+            if (lane != null && !lane.isFreed()) {
+                sum += lane.regionBytes();
+            }
+        }
+        return sum;
+    }
+
+    private void keepDeadlines() {
+        long period = Math.clamp(config.deadlineNs() / 8, LEAST_PERIOD_NS, LARGEST_PERIOD_NS);
+        while (!closing) {
+            LockSupport.parkNanos(this, period);
+            for (Lane lane : lanes) {
+                if (lane != null) {
+                    lane.lookAfter();
+                }
+            }
+        }
+    }
+
+    @Nullable
+    Lane[] lanes() {
+        return lanes;
+    }
+
+    int laneMask() {
+        return laneMask;
+    }
+
+    boolean isClosing() {
+        return closing;
+    }
+
+    Wakeup consumerWakeup() {
+        return consumerWakeup;
+    }
+
+    /** Wakes the consumer, after a lane has published what it is to find. */
+    void signalConsumer() {
+        if (config.waiting() == Waiting.SPIN_THEN_PARK) {
+            consumerWakeup.signal();
+        }
+    }
+
+    @Override
+    public String toString() {
+        return "FaultQueue[" + TimeUnit.NANOSECONDS.toMillis(config.deadlineNs()) + " ms deadline, " + accounting()
+                + "]";
+    }
+}

@@ -1,0 +1,462 @@
+package dev.faultline.ring;
+
+import dev.faultline.ring.internal.Wakeup;
+import java.util.Arrays;
+import java.util.EnumSet;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/** The consumer of a {@link FaultQueue}: polls its lanes in turn. */
+final class RingConsumer implements FaultConsumer {
+    /** Completions taken from one lane before the next has its turn; answers leave at least as often. */
+    private static final int TURN = 32;
+
+    private static final int LOOKS_PER_CLOCK = 32;
+
+    private final FaultQueue queue;
+    private final QueueConfig config;
+    private final Wakeup wakeup;
+    private final FaultGroup view = new FaultGroup();
+    private final boolean confined;
+
+    private volatile @Nullable Thread owner;
+    private boolean busy;
+    private boolean left;
+    private volatile boolean gone;
+    private volatile boolean woken;
+
+    /** The queue's lanes as last seen; compared by identity with what the queue has now. */
+    private @Nullable Lane[] seen = {};
+
+    /** By lane number; a foreign thread that answers reads it too. */
+    private volatile @Nullable ConsumerLane[] byNumber;
+
+    private ConsumerLane[] lanes = {};
+    private int turn;
+
+    private int taken;
+
+    /** What {@link #take} polls with. */
+    private final CompletionHandler takeOne = (userData, group) -> taken++;
+
+    private long standingUserData;
+    private int standingReads;
+    private volatile @Nullable FaultWorker worker;
+
+    /**
+     * A consumer.
+     *
+     * @param confined whether the first thread that calls is the only one; if not, the caller holds a lock
+     */
+    RingConsumer(FaultQueue queue, boolean confined) {
+        this.queue = queue;
+        this.config = queue.config();
+        this.wakeup = queue.consumerWakeup();
+        this.confined = confined;
+        this.byNumber = new ConsumerLane[config.lanes()];
+    }
+
+    private void begin(String call) {
+        if (confined) {
+            Thread me = Thread.currentThread();
+            if (owner != me) {
+                if (owner != null) {
+                    throw new IllegalStateException(call + " by " + me + ": allowed is " + owner
+                            + ", which called first; other threads use answerLater and wake");
+                }
+                owner = me;
+            }
+        }
+    }
+
+    private boolean isClosed() {
+        return left || queue.isClosing();
+    }
+
+    // ---- submissions
+    // --------------------------------------------------------------------------------------------------
+
+    @Override
+    public Result post(long userData, int reads) {
+        begin("post");
+        if (reads < 1 || reads > config.entries()) {
+            throw new IllegalArgumentException("reads=" + reads + ": allowed 1 to " + config.entries());
+        }
+        if (isClosed()) {
+            return Result.CLOSED;
+        }
+        joinLanes();
+        for (ConsumerLane lane : lanes) {
+            if (!lane.hasRoomForReads(reads)) {
+                return Result.FULL;
+            }
+        }
+        for (ConsumerLane lane : lanes) {
+            lane.post(userData, reads);
+        }
+        standingUserData = userData;
+        standingReads = reads;
+        return Result.OK;
+    }
+
+    @Override
+    public Result answer(int cookie, Answer code) {
+        return answer(cookie, wire(code));
+    }
+
+    @Override
+    public Result answerAndRepost(int cookie, Answer code) {
+        return answer(cookie, wire(code) | LaneLayout.CODE_REPOST);
+    }
+
+    /** The handler of this group threw: {@link Answer#INVALID}, counted under {@link AutoAnswer#HANDLER}. */
+    Result answerThrown(int cookie) {
+        return answer(cookie, LaneLayout.CODE_INVALID | LaneLayout.CODE_THREW | LaneLayout.CODE_REPOST);
+    }
+
+    private Result answer(int cookie, int code) {
+        begin("answer");
+        if (isClosed()) {
+            return Result.CLOSED;
+        }
+        ConsumerLane lane = lane(cookie);
+        return lane == null ? Result.STALE : lane.answer(cookie, code);
+    }
+
+    @Override
+    public Result answerLater(int cookie, Answer code) {
+        if (code == Answer.LATER) {
+            throw new IllegalArgumentException("code=LATER: allowed SUCCESS, INVALID");
+        }
+        if (gone || queue.isClosing()) {
+            return Result.CLOSED;
+        }
+        ConsumerLane lane = lane(cookie);
+        if (lane == null) {
+            return Result.STALE;
+        }
+        if (!lane.lane.hold()) {
+            return Result.CLOSED;
+        }
+        try {
+            return lane.answerLater(cookie, wire(code));
+        } finally {
+            lane.lane.letGo();
+        }
+    }
+
+    /** Whether a group given out still waits for its answer. */
+    boolean isOpen(int cookie) {
+        ConsumerLane lane = lane(cookie);
+        return lane != null && lane.isOpen(cookie);
+    }
+
+    private static int wire(Answer code) {
+        return switch (code) {
+            case SUCCESS -> 0;
+            case INVALID -> LaneLayout.CODE_INVALID;
+            case LATER -> LaneLayout.CODE_LATER;
+        };
+    }
+
+    private @Nullable ConsumerLane lane(int cookie) {
+        int number = cookie & queue.laneMask();
+        @Nullable ConsumerLane[] all = byNumber;
+        return number < all.length ? all[number] : null;
+    }
+
+    @Override
+    public Result cancel(long userData) {
+        return cancel(LaneLayout.OPCODE_CANCEL, userData);
+    }
+
+    @Override
+    public Result cancelAll() {
+        return cancel(LaneLayout.OPCODE_CANCEL_ALL, 0);
+    }
+
+    private Result cancel(int opcode, long userData) {
+        begin("cancel");
+        if (isClosed()) {
+            return Result.CLOSED;
+        }
+        joinLanes();
+        for (ConsumerLane lane : lanes) {
+            if (!lane.hasRoomForControl()) {
+                return Result.FULL;
+            }
+        }
+        for (ConsumerLane lane : lanes) {
+            lane.control(opcode, userData, 0);
+        }
+        if (opcode == LaneLayout.OPCODE_CANCEL_ALL || userData == standingUserData) {
+            standingReads = 0;
+        }
+        return Result.OK;
+    }
+
+    @Override
+    public int submit() {
+        begin("submit");
+        int n = 0;
+        if (!left) {
+            for (ConsumerLane lane : lanes) {
+                n += lane.submit();
+            }
+        }
+        return n;
+    }
+
+    // ---- completions
+    // --------------------------------------------------------------------------------------------------
+
+    @Override
+    public int poll(CompletionHandler handler, int limit) {
+        begin("poll");
+        return poll(handler, view, limit);
+    }
+
+    private int poll(CompletionHandler handler, FaultGroup shown, int limit) {
+        if (left) {
+            return 0;
+        }
+        if (busy) {
+            throw new IllegalStateException("poll inside a completion handler: allowed after it has returned");
+        }
+        busy = true;
+        try {
+            int n = 0;
+            joinLanes();
+            ConsumerLane[] all = lanes;
+            for (int i = 0; i < all.length; i++) {
+                all[i].release();
+                all[i].submit();
+            }
+            for (int i = 0; i < all.length && n < limit; i++) {
+                int t = turn >= all.length ? 0 : turn;
+                turn = t + 1;
+                ConsumerLane lane = all[t];
+                // In this order: what an ended lane has published is then in its ring already.
+                boolean ended = lane.lane.isEnded();
+                int taken = lane.drain(handler, shown, Math.min(TURN, limit - n));
+                if (taken > 0) {
+                    n += taken;
+                    lane.submit();
+                } else if (ended) {
+                    leave(lane);
+                }
+            }
+            return n;
+        } finally {
+            busy = false;
+            if (queue.isClosing() && lanes.length == 0) {
+                leave();
+            }
+        }
+    }
+
+    @Override
+    public Result await(CompletionHandler handler, int atLeast, long limitNs) {
+        begin("await");
+        return await(handler, view, atLeast, Integer.MAX_VALUE, limitNs);
+    }
+
+    @Override
+    public Result take(FaultGroup into, long limitNs) {
+        begin("take");
+        long start = System.nanoTime();
+        taken = 0;
+        for (; ; ) {
+            Result result = await(takeOne, into, 1, 1, limitNs - (System.nanoTime() - start));
+            if (result != Result.OK || taken > 0) {
+                return result;
+            }
+        }
+    }
+
+    private Result await(CompletionHandler handler, FaultGroup shown, int atLeast, int limit, long limitNs) {
+        Waiting waiting = config.waiting();
+        long start = System.nanoTime();
+        int n = 0;
+        for (int looks = 0; ; looks = waiting.idle(looks)) {
+            int taken = poll(handler, shown, limit - n);
+            n += taken;
+            if (n >= atLeast) {
+                return Result.OK;
+            }
+            if (left) {
+                return Result.CLOSED;
+            }
+            if (woken) {
+                woken = false;
+                return Result.WOKEN;
+            }
+            if (taken > 0) {
+                looks = 0;
+                continue;
+            }
+            if (looks != Waiting.SLEEP && looks % LOOKS_PER_CLOCK != LOOKS_PER_CLOCK - 1) {
+                continue;
+            }
+            long leftNs = limitNs - (System.nanoTime() - start);
+            if (leftNs <= 0) {
+                return Result.TIMED_OUT;
+            }
+            if (looks == Waiting.SLEEP) {
+                wakeup.announce();
+                if (isReady()) {
+                    wakeup.cancel();
+                } else {
+                    wakeup.sleep(leftNs);
+                }
+                looks = 0;
+            }
+        }
+    }
+
+    /** Whether a poll would find something, or a wait has to end. */
+    boolean isReady() {
+        if (woken || queue.lanes() != seen || (queue.isClosing() && lanes.length == 0)) {
+            return true;
+        }
+        for (ConsumerLane lane : lanes) {
+            if (lane.isReady() || lane.lane.isEnded()) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    @Override
+    public void wake() {
+        woken = true;
+        wakeup.signal();
+    }
+
+    // ---- lanes
+    // --------------------------------------------------------------------------------------------------------
+
+    /** Starts on lanes that are new: each is given the reads of the latest post. */
+    private void joinLanes() {
+        @Nullable Lane[] now = queue.lanes();
+        if (now == seen) {
+            return;
+        }
+        seen = now;
+        for (Lane lane : now) {
+            if (lane == null || isJoined(lane) || !lane.hold()) {
+                continue;
+            }
+            ConsumerLane joined = new ConsumerLane(lane, config.entries());
+            lanes = Arrays.copyOf(lanes, lanes.length + 1);
+            lanes[lanes.length - 1] = joined;
+            @Nullable ConsumerLane[] numbered = byNumber.clone();
+            numbered[lane.index] = joined;
+            byNumber = numbered;
+            if (standingReads > 0) {
+                joined.post(standingUserData, standingReads);
+            }
+        }
+    }
+
+    private boolean isJoined(Lane lane) {
+        for (ConsumerLane joined : lanes) {
+            if (joined.lane == lane) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    private void leave(ConsumerLane gone) {
+        ConsumerLane[] rest = new ConsumerLane[lanes.length - 1];
+        int n = 0;
+        for (ConsumerLane lane : lanes) {
+            if (lane != gone) {
+                rest[n++] = lane;
+            }
+        }
+        lanes = rest;
+        @Nullable ConsumerLane[] numbered = byNumber.clone();
+        if (numbered[gone.lane.index] == gone) {
+            numbered[gone.lane.index] = null;
+        }
+        byNumber = numbered;
+        gone.lane.letGo();
+    }
+
+    private void leave() {
+        if (!left) {
+            left = true;
+            gone = true;
+            byNumber = new ConsumerLane[0];
+            ConsumerLane[] all = lanes;
+            lanes = new ConsumerLane[0];
+            for (ConsumerLane lane : all) {
+                lane.lane.letGo();
+            }
+        }
+    }
+
+    // ---- the rest
+    // -----------------------------------------------------------------------------------------------------
+
+    @Override
+    public FaultWorker run(FaultHandler handler) {
+        if (worker != null) {
+            throw new IllegalStateException("run: this consumer has a worker, " + worker.thread());
+        }
+        if (owner != null) {
+            throw new IllegalStateException("run: this consumer belongs to " + owner + ", which has called it");
+        }
+        worker = FaultWorker.start(this, handler, config.entries(), config.closeLimitNs());
+        return worker;
+    }
+
+    @Override
+    public Accounting accounting() {
+        return queue.accounting();
+    }
+
+    @Override
+    public Set<Guarantee> guarantees() {
+        Set<Guarantee> all = EnumSet.allOf(Guarantee.class);
+        if (config.deadlineNs() == 0) {
+            all.remove(Guarantee.DEADLINE);
+        }
+        return all;
+    }
+
+    @Override
+    public void close() {
+        FaultWorker running = worker;
+        if (running != null && running.thread() != Thread.currentThread()) {
+            running.close();
+            return;
+        }
+        begin("close");
+        submit();
+        leave();
+    }
+
+    // ---- what the queue needs to know when it closes
+    // --------------------------------------------------------------------
+
+    boolean isGone() {
+        return gone;
+    }
+
+    /** Leaves for a consumer whose thread cannot be inside a call: the caller's own, a dead one, or none yet. */
+    boolean leaveIfIdle() {
+        Thread t = owner;
+        if (!gone && (t == null || !t.isAlive() || (t == Thread.currentThread() && !busy))) {
+            leave();
+        }
+        return gone;
+    }
+
+    @Nullable
+    FaultWorker worker() {
+        return worker;
+    }
+}

@@ -1,0 +1,46 @@
+package dev.faultline.ring;
+
+/**
+ * How both ends of a queue wait for each other: latency against processor time, chosen where the queue is made.
+ *
+ * <p>Whichever it is, nothing is lost: only the time until a thread notices differs.
+ */
+public enum Waiting {
+    /** Looks again at once, and lets other threads run after a long while only. Quickest; takes a core. */
+    SPIN,
+    /** Lets other threads run between two looks. Takes a core that nobody else wants. */
+    YIELD,
+    /** Looks again some thousand times, then sleeps until woken. Takes nothing while idle; waking costs about 50 us. */
+    SPIN_THEN_PARK;
+
+    /** What {@link #idle} returns when it is time to sleep. */
+    static final int SLEEP = -1;
+
+    // A spin of some 20 to 50 us: below what waking costs, so that sleeping too early costs no more than it saves.
+    private static final int LOOKS_BEFORE_SLEEP = 1_000;
+    private static final int LOOKS_BEFORE_YIELD = 20_000;
+    private static final int YIELD_EVERY = 64;
+
+    /**
+     * Lets some time pass after a look that found nothing.
+     *
+     * @param looks 0 at first, then what the last call returned
+     * @return the looks counted, or {@link #SLEEP}
+     */
+    int idle(int looks) {
+        if (this == YIELD) {
+            Thread.yield();
+            return (looks + 1) & Integer.MAX_VALUE;
+        }
+        if (this == SPIN_THEN_PARK && looks >= LOOKS_BEFORE_SLEEP) {
+            return SLEEP;
+        }
+        if (looks >= LOOKS_BEFORE_YIELD) {
+            // Where threads outnumber cores, the one waited for may be among those that get to run now.
+            Thread.yield();
+            return looks - YIELD_EVERY;
+        }
+        Thread.onSpinWait();
+        return looks + 1;
+    }
+}
