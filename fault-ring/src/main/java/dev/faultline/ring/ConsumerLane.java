@@ -17,6 +17,9 @@ final class ConsumerLane {
     private final LaneLayout layout;
     private final EntryReader completions;
     private final EntryWriter submissions;
+    private final long claims;
+    private final long buffers;
+    private final long bufferBytes;
     private final int mostReads;
 
     /** Reads that are posted and have not been completed, as this side sees it. */
@@ -39,6 +42,9 @@ final class ConsumerLane {
         this.memory = lane.memory;
         this.layout = lane.layout;
         this.mostReads = mostReads;
+        this.claims = layout.claimOffset(0);
+        this.buffers = layout.bufferOffset(0);
+        this.bufferBytes = layout.bufferBytes();
         this.completions = new EntryReader(memory, LaneLayout.COMPLETIONS_OFFSET, layout.completionEntries());
         this.submissions = new EntryWriter(memory, layout.submissionsOffset(), layout.submissionEntries());
     }
@@ -91,7 +97,7 @@ final class ConsumerLane {
         if (slot >= layout.allocation()) {
             return Result.STALE;
         }
-        long claim = layout.claimOffset(slot);
+        long claim = claims + (long) slot * LaneLayout.CLAIM_BYTES;
         long word = SharedWords.getLong(memory, claim + LaneLayout.CLAIM_WORD);
         if (cookie == 0 || (int) word != cookie) {
             return Result.STALE;
@@ -121,7 +127,7 @@ final class ConsumerLane {
         if (cookie == 0 || slot >= layout.allocation()) {
             return Result.STALE;
         }
-        long claim = layout.claimOffset(slot);
+        long claim = claims + (long) slot * LaneLayout.CLAIM_BYTES;
         long word = SharedWords.getLongVolatile(memory, claim + LaneLayout.CLAIM_WORD);
         if ((int) word != cookie || !SharedWords.compareAndSetLong(memory, claim + LaneLayout.CLAIM_WORD, word, 0)) {
             return Result.STALE;
@@ -139,7 +145,8 @@ final class ConsumerLane {
         if (slot >= layout.allocation()) {
             return false;
         }
-        long word = SharedWords.getLongVolatile(memory, layout.claimOffset(slot) + LaneLayout.CLAIM_WORD);
+        long word = SharedWords.getLongVolatile(
+                memory, claims + (long) slot * LaneLayout.CLAIM_BYTES + LaneLayout.CLAIM_WORD);
         return (int) word == cookie && !isRevoked(slot, word);
     }
 
@@ -149,7 +156,7 @@ final class ConsumerLane {
         int revoked = SharedWords.getIntAcquire(memory, LaneLayout.REVOKED_OFFSET);
         return (revoked & LaneLayout.REVOKED_MASK) != (int) (claim >>> 32)
                 && SharedWords.getLongAcquire(memory, layout.tableOffset() + slot * layout.slotBytes())
-                        != Lane.state(LaneLayout.DELIVERED, (int) claim);
+                        != ResponseTable.stateWord(LaneLayout.DELIVERED, (int) claim);
     }
 
     private void stage(int cookie, int code, long userData) {
@@ -235,9 +242,7 @@ final class ConsumerLane {
 
     private void group(
             CompletionHandler handler, FaultGroup view, long entry, int buffer, int count, int revoked, long userData) {
-        long base = count == 1
-                ? entry + LaneLayout.COMPLETION_RECORD
-                : layout.buffersOffset() + buffer * layout.bufferBytes();
+        long base = count == 1 ? entry + LaneLayout.COMPLETION_RECORD : buffers + buffer * bufferBytes;
         view.show(memory, base, count, SharedWords.getLong(memory, entry + LaneLayout.COMPLETION_RAISED_AT));
         int cookie = view.cookie();
         int slot = lane.cookies.slot(cookie);
@@ -245,7 +250,7 @@ final class ConsumerLane {
             throw new IllegalStateException("group of " + count + " with cookie 0x" + Integer.toHexString(cookie)
                     + " in a completion of lane=" + lane.index + ": the memory was written by somebody else");
         }
-        long claim = layout.claimOffset(slot);
+        long claim = claims + (long) slot * LaneLayout.CLAIM_BYTES;
         SharedWords.putLong(memory, claim + LaneLayout.CLAIM_USER_DATA, userData);
         SharedWords.putLong(memory, claim + LaneLayout.CLAIM_WORD, (cookie & 0xffff_ffffL) | ((long) revoked << 32));
         reads--;

@@ -225,7 +225,7 @@ public final class FaultQueue implements AutoCloseable {
         }
         long end = System.nanoTime() + config.closeLimitNs();
         for (Lane lane : open) {
-            if (lane != null && !lane.call(() -> lane.closeHere(AutoAnswer.CLOSE), end - System.nanoTime())) {
+            if (lane != null && !lane.close(AutoAnswer.CLOSE, end - System.nanoTime())) {
                 LOG.warn(
                         "lane {} is entered by a thread that does not poll; its groups are answered when it does",
                         lane.index);

@@ -169,6 +169,11 @@ record LaneLayout(int allocation, int largestGroup, int completionEntries, int s
         return largestGroup == 1 ? 0 : (long) largestGroup * PageFaultLayout.SIZE;
     }
 
+    /** The group buffer that belongs to an entry of the completion ring. */
+    long bufferOffset(int entry) {
+        return buffersOffset() + entry * bufferBytes();
+    }
+
     long tableOffset() {
         return CacheLine.alignUp(buffersOffset() + completionEntries * bufferBytes());
     }

@@ -18,7 +18,7 @@ final class LaneWait {
         Waiting waiting = Waiting.SPIN_THEN_PARK;
         for (int i = 0; i < n; i++) {
             Lane lane = lane(producers.get(i));
-            wakeup = lane.enteredWakeup("await");
+            wakeup = lane.wakeup("await");
             if (lane.waiting() != Waiting.SPIN_THEN_PARK) {
                 // Its consumer signals nobody, so this thread must not sleep.
                 waiting = lane.waiting();
