@@ -1,6 +1,7 @@
 /** The emulated IOMMU: page tables, device TLBs, page requests and invalidation. */
 module dev.faultline.iommu {
     requires transitive dev.faultline.ring;
+    requires org.jctools.core.jdk11;
     requires org.slf4j;
     requires static com.google.errorprone.annotations;
     requires static org.jspecify;

@@ -1,0 +1,420 @@
+package dev.faultline.iommu;
+
+import dev.faultline.ring.FaultQueue;
+import dev.faultline.ring.PageMapper;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import java.util.concurrent.atomic.AtomicLong;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What devices see as memory: pages at addresses, in a page table, perhaps with a fault queue for those that are missing.
+ *
+ * <p>Threads: any; a handler may map, unmap and evict, also on a thread that steps devices, even the device it answers, but
+ * not inside {@link Device#step}. Ownership: who makes it closes it; its frames go back to {@link Frames}. Progress: mapping
+ * is lock-free; {@link #unmap} and {@link #evict} wait until every thread that has entered a device is between two accesses,
+ * a bounded time. Units: bytes; pages are 4 KiB; an address names the page it lies in.
+ *
+ * <p>A page goes in this order: its entry is taken out of the table; the IOTLB is purged; the device TLBs are told, through
+ * the invalidation log; every stepping thread has obeyed; the frame is used for something else.
+ */
+public final class AddressSpace implements PageMapper, AutoCloseable {
+    private static final int BATCH = 256;
+    /** From this many pages on it is cheaper to forget the whole address space. */
+    private static final int WHOLE_SPACE_PAGES = 32;
+
+    private static final long CLOSED = Long.MIN_VALUE;
+
+    private final Iommu iommu;
+    private final PageFormat format;
+    private final PageTable table;
+    private final Frames frames;
+    private final Iotlb iotlb;
+    private final InvalidationLog log;
+    private final Stations stations;
+    private final int number;
+    private final @Nullable FaultQueue queue;
+    private final AtomicLong mapped = new AtomicLong();
+
+    /** Calls inside, plus {@link #CLOSED}: keeps the tables from going while somebody changes them. */
+    private final AtomicLong inside = new AtomicLong();
+
+    private volatile Attachment[] attachments = {};
+    private boolean closed;
+
+    AddressSpace(Iommu iommu, PageFormat format, int number, @Nullable FaultQueue queue) {
+        this.iommu = iommu;
+        this.format = format;
+        this.number = number;
+        this.queue = queue;
+        this.frames = iommu.frames();
+        this.iotlb = iommu.iotlb();
+        this.log = iommu.log();
+        this.stations = iommu.stations();
+        this.table = new PageTable(format, frames);
+    }
+
+    /**
+     * {@inheritDoc}
+     *
+     * @throws IllegalArgumentException if the address is not canonical, the content is less than a page, or {@code access}
+     *     asks for nothing or for more than read, write and execute
+     * @throws OutOfFrames if no frame is free; nothing is changed
+     */
+    @Override
+    public boolean map(long address, MemorySegment page, int access) {
+        long at = pageOf(address);
+        if (page.byteSize() < Frames.BYTES) {
+            throw new IllegalArgumentException("page.byteSize()=" + page.byteSize() + ": allowed 4096 or more");
+        }
+        Limits.inRange("access", access, 1, PageTable.RIGHTS);
+        return install(at, page, access);
+    }
+
+    /**
+     * {@inheritDoc}
+     *
+     * @throws IllegalArgumentException if the address is not canonical
+     * @throws OutOfFrames if no frame is free; nothing is changed
+     */
+    @Override
+    public boolean zero(long address) {
+        return install(pageOf(address), null, PageTable.RIGHTS);
+    }
+
+    /**
+     * {@inheritDoc}
+     *
+     * @throws IllegalArgumentException if the range is not a number of pages, or not within the input range
+     * @throws QuiescenceTimeout if a thread has entered a device and does not step
+     */
+    @Override
+    public boolean unmap(long address, long bytes) {
+        long next = pageOf(address);
+        if (bytes <= 0 || bytes % Frames.BYTES != 0) {
+            throw new IllegalArgumentException("bytes=" + bytes + ": allowed positive multiples of 4096");
+        }
+        long last = pageOf(next + bytes - 1);
+        if (Long.compareUnsigned(last, next) < 0 || (last ^ next) < 0) {
+            throw new IllegalArgumentException("bytes=" + bytes + ": 0x" + Long.toHexString(address)
+                    + " and so many bytes leave the input range, allowed " + format.canonicalRule());
+        }
+        stations.mayWait();
+        enter();
+        try {
+            boolean any = false;
+            long[] taken = new long[BATCH];
+            long[] at = new long[BATCH];
+            while (true) {
+                int n = 0;
+                boolean more = true;
+                while (n < BATCH) {
+                    long skip = table.nextMapped(next, last);
+                    if (skip < 0) {
+                        more = false;
+                        break;
+                    }
+                    next += skip;
+                    long entry = table.remove(next);
+                    if (entry != 0) {
+                        at[n] = next;
+                        taken[n++] = table.page(entry);
+                    }
+                    if (next == last) {
+                        more = false;
+                        break;
+                    }
+                    next += Frames.BYTES;
+                }
+                if (n > 0) {
+                    any = true;
+                    release(at, taken, n);
+                }
+                if (!more) {
+                    return any;
+                }
+            }
+        } finally {
+            leave();
+        }
+    }
+
+    /**
+     * Takes one page away to use its frame for something else. A page that an access has asked for and not got yet is not
+     * taken: a handler under pressure would otherwise take from one fault what it has just given to another, for ever.
+     *
+     * @param address where
+     * @param into 4096 bytes or more; gets the content if a device wrote to the page
+     * @return how it ended
+     * @throws IllegalArgumentException if the address is not canonical, or {@code into} is too small or read-only
+     * @throws QuiescenceTimeout if a thread has entered a device and does not step; the page is mapped as before
+     */
+    public Eviction evict(long address, MemorySegment into) {
+        long at = pageOf(address);
+        if (into.byteSize() < Frames.BYTES || into.isReadOnly()) {
+            throw new IllegalArgumentException(
+                    "into=" + into + ": allowed segments of 4096 bytes or more that can be written");
+        }
+        stations.mayWait();
+        enter();
+        try {
+            iommu.reclaim();
+            long entry;
+            do {
+                entry = table.entry(at);
+                if (!format.present(entry)) {
+                    return Eviction.NOT_MAPPED;
+                }
+                // A device publishes what it wants before it raises the request. If it does so only after this look,
+                // then
+                // its request is answered after this eviction, by a handler that finds the page gone and brings it
+                // back. If
+                // the page was taken and brought back for such a request meanwhile, the entry has changed and we look
+                // again.
+                if (wanted(at)) {
+                    return Eviction.BUSY;
+                }
+            } while (!table.removeExactly(at, entry));
+            iotlb.purge(TlbKey.ofSpace(number, at));
+            long epoch = log.append(InvalidationLog.page(number, at));
+            long page = table.page(entry);
+            try {
+                stations.await(epoch, iommu.config().limitNs());
+            } catch (QuiescenceTimeout e) {
+                if (!table.restore(at, entry)) {
+                    mapped.decrementAndGet();
+                    iommu.reclaimLater(epoch, page);
+                }
+                throw e;
+            }
+            // Only now: until its thread obeyed, a device could still write through its TLB. The acquire load of its
+            // published
+            // epoch makes those bytes visible here.
+            boolean dirty = table.dirty(entry);
+            if (dirty) {
+                MemorySegment.copy(frames.memory(), page, into, 0, Frames.BYTES);
+            }
+            frames.free(page);
+            mapped.decrementAndGet();
+            return dirty ? Eviction.DIRTY : Eviction.CLEAN;
+        } finally {
+            leave();
+        }
+    }
+
+    /**
+     * Whether a device used the page since this was asked last. Cached translations of the page are forgotten, so that the
+     * next use is noticed again.
+     *
+     * @param address where
+     * @return whether it was used; false if nothing is mapped
+     */
+    public boolean accessedAndClear(long address) {
+        long at = pageOf(address);
+        enter();
+        try {
+            if (!table.accessedAndClear(at)) {
+                return false;
+            }
+            // Nobody is waited for: the page stays, and a use that is noticed late is a use all the same.
+            iotlb.purge(TlbKey.ofSpace(number, at));
+            log.append(InvalidationLog.page(number, at));
+            return true;
+        } finally {
+            leave();
+        }
+    }
+
+    /**
+     * Whether a page is mapped.
+     *
+     * @param address where
+     * @return true if a page of 4 KiB is mapped there
+     */
+    public boolean isMapped(long address) {
+        long at = pageOf(address);
+        enter();
+        try {
+            return format.present(table.entry(at));
+        } finally {
+            leave();
+        }
+    }
+
+    /**
+     * How many pages are mapped.
+     *
+     * @return a count that is exact while nobody maps or unmaps
+     */
+    public long mappedPages() {
+        return mapped.get();
+    }
+
+    /**
+     * The fault queue.
+     *
+     * @return null if missing pages cannot be asked for
+     */
+    public @Nullable FaultQueue queue() {
+        return queue;
+    }
+
+    /**
+     * What the page table says about an address, step by step, for people.
+     *
+     * @param address any
+     * @return several lines
+     */
+    public String explain(long address) {
+        enter();
+        try {
+            return "address space " + number + ": " + table.explain(address);
+        } finally {
+            leave();
+        }
+    }
+
+    /**
+     * Detaches every device, waits a bounded time for calls under way, and frees all pages and tables.
+     *
+     * @throws IllegalStateException if a thread neither steps nor leaves a device attached here, or does not return from a
+     *     call; then nothing is freed and the call may be made again
+     */
+    @Override
+    public void close() {
+        synchronized (this) {
+            closed = true;
+        }
+        for (Attachment attachment : attachments) {
+            attachment.detach();
+        }
+        synchronized (this) {
+            long calls = inside.get();
+            while (calls >= 0 && !inside.compareAndSet(calls, calls | CLOSED)) {
+                calls = inside.get();
+            }
+            if (calls < 0 && !iommu.holds(this)) {
+                return;
+            }
+            long start = System.nanoTime();
+            for (int i = 0; inside.get() != CLOSED; i++) {
+                if (System.nanoTime() - start > iommu.config().limitNs()) {
+                    throw new IllegalStateException(
+                            (inside.get() & ~CLOSED) + " calls have not returned: address space " + number + " stays");
+                }
+                Stations.pause(i);
+            }
+            iotlb.purgeSpace(number);
+            table.close();
+            mapped.set(0);
+            iommu.closed(this);
+        }
+    }
+
+    int number() {
+        return number;
+    }
+
+    PageFormat format() {
+        return format;
+    }
+
+    PageTable table() {
+        return table;
+    }
+
+    synchronized void add(Attachment attachment) {
+        if (closed) {
+            throw new IllegalStateException("address space " + number + " is closed");
+        }
+        Attachment[] more = Arrays.copyOf(attachments, attachments.length + 1);
+        more[attachments.length] = attachment;
+        attachments = more;
+    }
+
+    synchronized void remove(Attachment attachment) {
+        attachments = Arrays.stream(attachments).filter(a -> a != attachment).toArray(Attachment[]::new);
+    }
+
+    private boolean wanted(long at) {
+        for (Attachment attachment : attachments) {
+            if (attachment.device().wants(TlbKey.ofPasid(attachment.pasid(), at))) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    private boolean install(long at, @Nullable MemorySegment content, int access) {
+        enter();
+        try {
+            if (table.entry(at) != 0) {
+                return false;
+            }
+            long page = frames.allocateOrThrow("a page");
+            boolean installed = false;
+            mapped.incrementAndGet();
+            try {
+                if (content == null) {
+                    frames.zero(page);
+                } else {
+                    MemorySegment.copy(content, 0, frames.memory(), page, Frames.BYTES);
+                }
+                installed = table.install(at, page, access);
+            } finally {
+                if (!installed) {
+                    frames.free(page);
+                    mapped.decrementAndGet();
+                }
+            }
+            return installed;
+        } finally {
+            leave();
+        }
+    }
+
+    private void release(long[] at, long[] pages, int n) {
+        long epoch = 0;
+        if (n >= WHOLE_SPACE_PAGES) {
+            iotlb.purgeSpace(number);
+            epoch = log.append(InvalidationLog.wholeSpace(number));
+        } else {
+            for (int i = 0; i < n; i++) {
+                iotlb.purge(TlbKey.ofSpace(number, at[i]));
+                epoch = log.append(InvalidationLog.page(number, at[i]));
+            }
+        }
+        mapped.addAndGet(-n);
+        iommu.reclaim();
+        try {
+            stations.await(epoch, iommu.config().limitNs());
+        } catch (QuiescenceTimeout e) {
+            for (int i = 0; i < n; i++) {
+                iommu.reclaimLater(epoch, pages[i]);
+            }
+            throw e;
+        }
+        for (int i = 0; i < n; i++) {
+            frames.free(pages[i]);
+        }
+    }
+
+    private long pageOf(long address) {
+        if (!format.canonical(address)) {
+            throw new IllegalArgumentException(
+                    "address=0x" + Long.toHexString(address) + ": allowed " + format.canonicalRule());
+        }
+        return address & PageTable.PAGE;
+    }
+
+    private void enter() {
+        if (inside.getAndIncrement() < 0) {
+            inside.getAndDecrement();
+            throw new IllegalStateException("address space " + number + " is closed");
+        }
+    }
+
+    private void leave() {
+        inside.getAndDecrement();
+    }
+}

@@ -1,0 +1,84 @@
+package dev.faultline.iommu;
+
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The fact that a device translates through an address space, as a whole or for one PASID. Each attach makes a new one, so
+ * that what belonged to an earlier one is never taken for its own.
+ *
+ * <p>Threads: any. Ownership: who attaches detaches; closing the device or the address space detaches too. Progress: {@link
+ * #detach} waits, a bounded time, for the thread that has entered the device to step it.
+ */
+public final class Attachment implements AutoCloseable {
+    final long key;
+    final @Nullable Lane lane;
+
+    private final Device device;
+    private final AddressSpace space;
+    private final int pasid;
+    private volatile boolean attached = true;
+
+    Attachment(long key, Device device, AddressSpace space, int pasid, @Nullable Lane lane) {
+        this.key = key;
+        this.device = device;
+        this.space = space;
+        this.pasid = pasid;
+        this.lane = lane;
+    }
+
+    /**
+     * Who translates.
+     *
+     * @return the device
+     */
+    public Device device() {
+        return device;
+    }
+
+    /**
+     * Through what.
+     *
+     * @return the address space
+     */
+    public AddressSpace space() {
+        return space;
+    }
+
+    /**
+     * For which accesses.
+     *
+     * @return the PASID, or {@link dev.faultline.ring.FaultProducer#NO_PASID} for those without
+     */
+    public int pasid() {
+        return pasid;
+    }
+
+    /**
+     * Whether it still holds.
+     *
+     * @return false once it has been detached
+     */
+    public boolean isAttached() {
+        return attached;
+    }
+
+    /**
+     * Ends it. Its open page requests are answered INVALID, its translations are forgotten, accesses that waited fail; when it
+     * returns, the device uses no page of the address space any more. Doing it again does nothing.
+     *
+     * @throws IllegalStateException if a thread has entered the device and does not step it within the limit
+     */
+    public void detach() {
+        device.detach(this);
+    }
+
+    /** The same as {@link #detach}. */
+    @Override
+    public void close() {
+        detach();
+    }
+
+    void detached() {
+        attached = false;
+    }
+}

@@ -1,0 +1,164 @@
+package dev.faultline.iommu;
+
+import dev.faultline.ffm.CacheLine;
+import dev.faultline.ffm.SharedWords;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * The physical memory of an {@link Iommu}, handed out in frames of 4 KiB for pages and page tables alike.
+ *
+ * <p>Threads: any. Ownership: who allocates a frame frees it, once; the memory itself goes with the {@link Iommu}. Progress:
+ * lock-free. Units: bytes; a physical address is an offset into the memory, a frame's address a multiple of {@link #BYTES}.
+ *
+ * <p>The free frames form a stack. Its head is one word, {@code tag << 32 | frame + 1}, replaced by compare-and-set; the tag
+ * grows with each step, so a head read before others popped and pushed the same frame no longer compares equal (the tag
+ * would have to wrap, 2^32 steps, between a read and its compare-and-set). A frame's link is {@link #TAKEN} while it is
+ * allocated, which catches a frame that is freed twice.
+ */
+public final class Frames {
+    /** Size of a frame, and of the smallest page. */
+    public static final int BYTES = 4096;
+
+    static final int SHIFT = 12;
+    private static final long MASK = BYTES - 1;
+
+    /** The stack's head: written by every allocate and free. */
+    private static final long HEAD_OFFSET = 0;
+    /** How many frames are free; follows the stack, so it may lag by the calls under way. */
+    private static final long FREE_OFFSET = CacheLine.BYTES;
+    /** A page of zeroes to copy from. */
+    private static final long ZEROES_OFFSET = 2L * CacheLine.BYTES;
+    /** One int for each frame: the frame below it in the stack plus 1, 0 at the bottom, or {@link #TAKEN}. */
+    private static final long LINKS_OFFSET = ZEROES_OFFSET + BYTES;
+
+    private static final int TAKEN = -1;
+
+    private final MemorySegment memory;
+    private final MemorySegment words;
+    private final int total;
+
+    Frames(MemorySegment memory, MemorySegment words) {
+        this.memory = memory;
+        this.words = words;
+        this.total = (int) (memory.byteSize() >>> SHIFT);
+        for (int frame = 0; frame < total; frame++) {
+            SharedWords.putInt(words, link(frame), frame + 1 < total ? frame + 2 : 0);
+        }
+        SharedWords.putLong(words, FREE_OFFSET, total);
+        SharedWords.setLongVolatile(words, HEAD_OFFSET, 1);
+    }
+
+    static long wordsBytes(long frames) {
+        return LINKS_OFFSET + CacheLine.alignUp(frames * Integer.BYTES);
+    }
+
+    /**
+     * Takes a frame. What it contains is left over from its last use.
+     *
+     * @return its physical address, or -1 if none is free
+     */
+    public long allocate() {
+        while (true) {
+            long head = SharedWords.getLongAcquire(words, HEAD_OFFSET);
+            int frame = (int) head - 1;
+            if (frame < 0) {
+                return -1;
+            }
+            // Another thread may pop this frame meanwhile and write TAKEN here; then the tag has moved and the step
+            // fails.
+            int below = SharedWords.getIntOpaque(words, link(frame));
+            if (SharedWords.compareAndSetLong(words, HEAD_OFFSET, head, next(head, below))) {
+                SharedWords.setIntOpaque(words, link(frame), TAKEN);
+                SharedWords.getAndAddLong(words, FREE_OFFSET, -1);
+                return (long) frame << SHIFT;
+            }
+        }
+    }
+
+    /**
+     * Gives a frame back.
+     *
+     * @param address its physical address
+     * @throws IllegalArgumentException if this is not the address of a frame
+     * @throws IllegalStateException if the frame is free
+     */
+    public void free(long address) {
+        if (!contains(address) || (address & MASK) != 0) {
+            throw new IllegalArgumentException("address=0x" + Long.toHexString(address)
+                    + ": allowed multiples of 4096 below 0x" + Long.toHexString(memory.byteSize()));
+        }
+        int frame = (int) (address >>> SHIFT);
+        if (!SharedWords.compareAndSetInt(words, link(frame), TAKEN, 0)) {
+            throw new IllegalStateException("frame 0x" + Long.toHexString(address) + " is free already");
+        }
+        while (true) {
+            long head = SharedWords.getLongAcquire(words, HEAD_OFFSET);
+            SharedWords.setIntOpaque(words, link(frame), (int) head);
+            if (SharedWords.compareAndSetLong(words, HEAD_OFFSET, head, next(head, frame + 1))) {
+                SharedWords.getAndAddLong(words, FREE_OFFSET, 1);
+                return;
+            }
+        }
+    }
+
+    /**
+     * How many frames are free.
+     *
+     * @return a count that is exact while nobody allocates or frees
+     */
+    public long freeCount() {
+        return SharedWords.getLongAcquire(words, FREE_OFFSET);
+    }
+
+    /**
+     * How many frames there are.
+     *
+     * @return the size of the memory in frames
+     */
+    public long total() {
+        return total;
+    }
+
+    /**
+     * The frame at an address, for inspection.
+     *
+     * @param address physical, anywhere in the frame
+     * @return the 4096 bytes of the frame
+     * @throws IllegalArgumentException if the memory ends before it
+     */
+    public MemorySegment segment(long address) {
+        if (!contains(address)) {
+            throw new IllegalArgumentException("address=0x" + Long.toHexString(address) + ": allowed 0 to 0x"
+                    + Long.toHexString(memory.byteSize() - 1));
+        }
+        return memory.asSlice(address & ~MASK, BYTES);
+    }
+
+    MemorySegment memory() {
+        return memory;
+    }
+
+    boolean contains(long address) {
+        return address >= 0 && address < memory.byteSize();
+    }
+
+    long allocateOrThrow(String wantedFor) {
+        long address = allocate();
+        if (address < 0) {
+            throw new OutOfFrames(wantedFor, total, freeCount());
+        }
+        return address;
+    }
+
+    void zero(long address) {
+        MemorySegment.copy(words, ZEROES_OFFSET, memory, address, BYTES);
+    }
+
+    private static long link(int frame) {
+        return LINKS_OFFSET + ((long) frame << 2);
+    }
+
+    private static long next(long head, int frame) {
+        return (((head >>> 32) + 1) << 32) | (frame & 0xffff_ffffL);
+    }
+}

@@ -1,0 +1,261 @@
+package dev.faultline.iommu;
+
+import dev.faultline.ffm.CacheLine;
+import dev.faultline.ffm.Region;
+import dev.faultline.ring.FaultQueue;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * An emulated IOMMU: physical memory, address spaces whose page tables lie in it, and devices that translate through them.
+ *
+ * <p>Threads: any; none is created, devices are stepped by the caller's. Ownership: it owns its memory; closing it closes the
+ * devices and address spaces made from it, not the fault queues. Progress: making and closing things takes locks and waits
+ * a bounded time; what devices and handlers do does not. Units: bytes, nanoseconds.
+ */
+public final class Iommu implements AutoCloseable {
+    private record Pending(long epoch, long page) {}
+
+    private final IommuConfig config;
+    private final Region memory;
+    private final Region control;
+    private final Frames frames;
+    private final Iotlb iotlb;
+    private final InvalidationLog log;
+    private final Stations stations;
+    private final AtomicLong attachmentKeys = new AtomicLong();
+    private final AtomicInteger spaceNumbers = new AtomicInteger();
+
+    /** Frames that a thread may still use: unmapped, but the wait for that thread ran out. */
+    private final Queue<Pending> pending = new ConcurrentLinkedQueue<>();
+
+    private final List<AddressSpace> spaces = new ArrayList<>();
+    private final List<Device> devices = new ArrayList<>();
+    private Counters retired = Counters.ZERO;
+    private int nextId = 1;
+    private boolean closed;
+
+    private Iommu(IommuConfig config) {
+        this.config = config;
+        this.memory = Region.allocate(config.memoryBytes());
+        long framesBytes = CacheLine.alignUp(Frames.wordsBytes(config.memoryBytes() / Frames.BYTES));
+        long iotlbBytes = Iotlb.wordsBytes(config.iotlbEntries());
+        long logBytes = InvalidationLog.wordsBytes(config.logEntries());
+        long stationsBytes = Stations.wordsBytes(config.stations());
+        try {
+            this.control = Region.allocate(framesBytes + iotlbBytes + logBytes + stationsBytes);
+        } catch (RuntimeException | Error e) {
+            memory.close();
+            throw e;
+        }
+        MemorySegment words = control.segment();
+        this.frames = new Frames(memory.segment(), words.asSlice(0, framesBytes));
+        this.iotlb = new Iotlb(words.asSlice(framesBytes, iotlbBytes), config.iotlbEntries());
+        this.log = new InvalidationLog(words.asSlice(framesBytes + iotlbBytes, logBytes), config.logEntries());
+        this.stations =
+                new Stations(words.asSlice(framesBytes + iotlbBytes + logBytes, stationsBytes), config.stations(), log);
+    }
+
+    /**
+     * Makes an IOMMU.
+     *
+     * @param config how
+     * @return the IOMMU, without address spaces and devices
+     */
+    public static Iommu open(IommuConfig config) {
+        return new Iommu(config);
+    }
+
+    /**
+     * Makes an empty address space. Its root table takes a frame.
+     *
+     * @param format of its page table
+     * @param queue where faults of its devices go; null if they are to fail
+     * @return the address space
+     * @throws OutOfFrames if no frame is free
+     */
+    public synchronized AddressSpace addressSpace(TableFormat format, @Nullable FaultQueue queue) {
+        requireOpen();
+        int number = spaceNumbers.incrementAndGet();
+        if (number >= TlbKey.MAX_SPACES) {
+            throw new IllegalStateException("address spaces made=" + number + ": allowed " + (TlbKey.MAX_SPACES - 1));
+        }
+        AddressSpace space = new AddressSpace(this, format.facts(), number, queue);
+        spaces.add(space);
+        return space;
+    }
+
+    /**
+     * Makes a device, attached to nothing.
+     *
+     * @param deviceConfig how
+     * @return the device
+     * @throws IllegalArgumentException if another device has its id
+     */
+    public synchronized Device device(DeviceConfig deviceConfig) {
+        requireOpen();
+        int id = deviceConfig.id();
+        if (id == DeviceConfig.ANY_ID) {
+            while (hasId(nextId)) {
+                nextId++;
+            }
+            id = nextId++;
+        } else if (hasId(id)) {
+            throw new IllegalArgumentException("id=" + id + ": allowed any that no other device has");
+        }
+        Device device = new Device(this, deviceConfig, id);
+        devices.add(device);
+        return device;
+    }
+
+    /**
+     * The physical memory.
+     *
+     * @return the frames
+     */
+    public Frames frames() {
+        return frames;
+    }
+
+    /**
+     * How it was made.
+     *
+     * @return the configuration
+     */
+    public IommuConfig config() {
+        return config;
+    }
+
+    /**
+     * What all its devices have done, closed ones included.
+     *
+     * @return the sum
+     */
+    public synchronized Counters counters() {
+        Counters sum = retired;
+        for (Device device : devices) {
+            sum = sum.plus(device.counters());
+        }
+        return sum;
+    }
+
+    /**
+     * Closes the devices, then the address spaces, then frees the memory. Each step waits a bounded time.
+     *
+     * @throws IllegalStateException if a thread neither steps nor leaves a device, or frames were allocated directly and not
+     *     freed. In the first case the memory is not freed: a leak is reported, memory in use is never unmapped.
+     */
+    @Override
+    public void close() {
+        List<Device> openDevices;
+        List<AddressSpace> openSpaces;
+        synchronized (this) {
+            if (closed) {
+                return;
+            }
+            closed = true;
+            openDevices = List.copyOf(devices);
+            openSpaces = List.copyOf(spaces);
+        }
+        IllegalStateException stuck = null;
+        for (Device device : openDevices) {
+            stuck = attempt(device::close, stuck);
+        }
+        for (AddressSpace space : openSpaces) {
+            stuck = attempt(space::close, stuck);
+        }
+        reclaim();
+        if (stuck != null || !pending.isEmpty()) {
+            throw new IllegalStateException(
+                    "memory of " + config.memoryBytes() + " bytes is still in use and stays", stuck);
+        }
+        long lost = frames.total() - frames.freeCount();
+        control.close();
+        memory.close();
+        if (lost != 0) {
+            throw new IllegalStateException(lost + " frames were not freed");
+        }
+    }
+
+    Iotlb iotlb() {
+        return iotlb;
+    }
+
+    InvalidationLog log() {
+        return log;
+    }
+
+    Stations stations() {
+        return stations;
+    }
+
+    long nextAttachmentKey() {
+        return attachmentKeys.incrementAndGet();
+    }
+
+    /** Frees a frame once every station has published an epoch. */
+    void reclaimLater(long epoch, long page) {
+        pending.add(new Pending(epoch, page));
+    }
+
+    void reclaim() {
+        if (pending.isEmpty()) {
+            return;
+        }
+        int n = pending.size();
+        for (int i = 0; i < n; i++) {
+            Pending next = pending.poll();
+            if (next == null) {
+                return;
+            }
+            if (stations.reached(next.epoch)) {
+                frames.free(next.page);
+            } else {
+                pending.add(next);
+            }
+        }
+    }
+
+    synchronized boolean holds(AddressSpace space) {
+        return spaces.contains(space);
+    }
+
+    synchronized void closed(AddressSpace space) {
+        spaces.remove(space);
+    }
+
+    synchronized void closed(Device device) {
+        if (devices.remove(device)) {
+            retired = retired.plus(device.counters());
+        }
+    }
+
+    private void requireOpen() {
+        if (closed) {
+            throw new IllegalStateException("the Iommu is closed");
+        }
+    }
+
+    private boolean hasId(int id) {
+        return devices.stream().anyMatch(d -> d.id() == id);
+    }
+
+    private static @Nullable IllegalStateException attempt(Runnable step, @Nullable IllegalStateException before) {
+        try {
+            step.run();
+            return before;
+        } catch (IllegalStateException e) {
+            if (before == null) {
+                return e;
+            }
+            before.addSuppressed(e);
+            return before;
+        }
+    }
+}

@@ -1,0 +1,86 @@
+package dev.faultline.iommu;
+
+/**
+ * How an {@link Iommu} is made.
+ *
+ * @param memoryBytes emulated physical memory, for pages and page tables: a multiple of 4096, up to 1 TiB
+ * @param iotlbEntries translations that all devices share: a power of two, 4 to 2^20
+ * @param stations threads that may have entered devices at once: 1 to 4096
+ * @param logEntries invalidations that a thread may lag behind before it forgets all translations: a power of two, 16 to 2^20
+ * @param limitNs how long to wait for a thread that has entered a device to step it, in nanoseconds: 1 or more
+ */
+public record IommuConfig(long memoryBytes, int iotlbEntries, int stations, int logEntries, long limitNs) {
+    private static final long MAX_BYTES = 1L << 40;
+    private static final int MAX_ENTRIES = 1 << 20;
+
+    /** Checks the values. */
+    public IommuConfig {
+        if (memoryBytes < Frames.BYTES || memoryBytes > MAX_BYTES || memoryBytes % Frames.BYTES != 0) {
+            throw new IllegalArgumentException("memoryBytes=" + memoryBytes + ": allowed multiples of " + Frames.BYTES
+                    + " from " + Frames.BYTES + " to " + MAX_BYTES);
+        }
+        Limits.powerOfTwo("iotlbEntries", iotlbEntries, 4, MAX_ENTRIES);
+        Limits.inRange("stations", stations, 1, 4096);
+        Limits.powerOfTwo("logEntries", logEntries, 16, MAX_ENTRIES);
+        Limits.inRange("limitNs", limitNs, 1, Long.MAX_VALUE);
+    }
+
+    /**
+     * 16 MiB, 1024 entries in the IOTLB, 64 threads, 1024 entries in the log, 10 seconds.
+     *
+     * @return a configuration to start from
+     */
+    public static IommuConfig small() {
+        return new IommuConfig(16L << 20, 1024, 64, 1024, 10_000_000_000L);
+    }
+
+    /**
+     * Another size of memory.
+     *
+     * @param frames in frames of 4096 bytes
+     * @return the changed configuration
+     */
+    public IommuConfig withFrames(int frames) {
+        return new IommuConfig((long) frames * Frames.BYTES, iotlbEntries, stations, logEntries, limitNs);
+    }
+
+    /**
+     * Another IOTLB.
+     *
+     * @param entries a power of two, 4 or more
+     * @return the changed configuration
+     */
+    public IommuConfig withIotlbEntries(int entries) {
+        return new IommuConfig(memoryBytes, entries, stations, logEntries, limitNs);
+    }
+
+    /**
+     * Room for another number of threads.
+     *
+     * @param threads that may have entered devices at once
+     * @return the changed configuration
+     */
+    public IommuConfig withStations(int threads) {
+        return new IommuConfig(memoryBytes, iotlbEntries, threads, logEntries, limitNs);
+    }
+
+    /**
+     * Another invalidation log.
+     *
+     * @param entries a power of two, 16 or more
+     * @return the changed configuration
+     */
+    public IommuConfig withLogEntries(int entries) {
+        return new IommuConfig(memoryBytes, iotlbEntries, stations, entries, limitNs);
+    }
+
+    /**
+     * Another patience.
+     *
+     * @param ns nanoseconds
+     * @return the changed configuration
+     */
+    public IommuConfig withLimitNs(long ns) {
+        return new IommuConfig(memoryBytes, iotlbEntries, stations, logEntries, ns);
+    }
+}

@@ -1,0 +1,134 @@
+package dev.faultline.iommu;
+
+import dev.faultline.ffm.SharedWords;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import java.util.concurrent.atomic.AtomicReference;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Where one thread that steps devices says which invalidations it has obeyed.
+ *
+ * <p>Its word is written by that thread and read by those who unmap: the epoch up to which all device TLBs of this thread
+ * are purged and every access that began before is over; {@link #OFFLINE} while the thread is in no access at all.
+ *
+ * <ul>
+ *   <li><b>Publishing an epoch</b> is a release: the loads and stores of finished accesses cannot sink below it, and they are
+ *       all that the reader of the word wants to know about. Later accesses need no fence: they follow an acquire load of the
+ *       same epoch, so their walks see the changed tables.
+ *   <li><b>Going offline</b> is the same release.
+ *   <li><b>Going online</b> needs a full fence: the store of the word must not be overtaken by the load of the epoch.
+ *       Otherwise the one who unmaps could find the station offline, while the station, having loaded the epoch earlier,
+ *       uses a translation that is gone.
+ * </ul>
+ */
+final class Station {
+    static final long OFFLINE = Long.MAX_VALUE;
+    /** Online, and no epoch obeyed yet: epochs that are waited for begin at 1. */
+    private static final long ARRIVING = 0;
+
+    final AtomicReference<@Nullable Thread> owner = new AtomicReference<>();
+
+    private final MemorySegment words;
+    private final long offset;
+    private final InvalidationLog log;
+    private @Nullable Device[] devices = new @Nullable Device[4];
+    private int count;
+    private boolean online;
+    private long published;
+    private boolean inAccess;
+
+    Station(MemorySegment words, long offset, InvalidationLog log) {
+        this.words = words;
+        this.offset = offset;
+        this.log = log;
+        SharedWords.setLongRelease(words, offset, OFFLINE);
+    }
+
+    /** The word, for others. */
+    long word() {
+        return SharedWords.getLongAcquire(words, offset);
+    }
+
+    boolean online() {
+        return online;
+    }
+
+    boolean inAccess() {
+        return inAccess;
+    }
+
+    void inAccess(boolean now) {
+        inAccess = now;
+    }
+
+    boolean empty() {
+        return count == 0;
+    }
+
+    void add(Device device) {
+        if (count == devices.length) {
+            devices = Arrays.copyOf(devices, 2 * count);
+        }
+        devices[count++] = device;
+        if (online) {
+            device.obey(log.epoch());
+        } else {
+            goOnline();
+        }
+    }
+
+    void remove(Device device) {
+        for (int i = 0; i < count; i++) {
+            if (devices[i] == device) {
+                devices[i] = devices[--count];
+                devices[count] = null;
+                break;
+            }
+        }
+        if (count == 0) {
+            goOffline();
+        }
+    }
+
+    void goOnline() {
+        online = true;
+        SharedWords.setLongOpaque(words, offset, ARRIVING);
+        SharedWords.fullFence();
+        publish(log.epoch());
+    }
+
+    void goOffline() {
+        online = false;
+        SharedWords.setLongRelease(words, offset, OFFLINE);
+    }
+
+    /** A quiescent point: no access of this thread is under way. One acquire load unless pages went away. */
+    void quiesce() {
+        long epoch = log.epoch();
+        if (epoch != published) {
+            publish(epoch);
+        }
+    }
+
+    /** Runs what other threads want done on this thread's devices, while it waits for one of them. */
+    void serve() {
+        for (int i = 0; i < count; i++) {
+            Device device = devices[i];
+            if (device != null) {
+                device.serve();
+            }
+        }
+    }
+
+    private void publish(long epoch) {
+        for (int i = 0; i < count; i++) {
+            Device device = devices[i];
+            if (device != null) {
+                device.obey(epoch);
+            }
+        }
+        published = epoch;
+        SharedWords.setLongRelease(words, offset, epoch);
+    }
+}

@@ -1,0 +1,17 @@
+package dev.faultline.iommu;
+
+/** The page-table formats an {@link AddressSpace} can be made of. */
+public enum TableFormat {
+    /** x86-64 with four levels, the first stage of Intel VT-d: 48 bits of sign-extended input, pages of 4 KiB. */
+    X86_4_LEVEL(new X86FourLevel());
+
+    private final PageFormat facts;
+
+    TableFormat(PageFormat facts) {
+        this.facts = facts;
+    }
+
+    PageFormat facts() {
+        return facts;
+    }
+}

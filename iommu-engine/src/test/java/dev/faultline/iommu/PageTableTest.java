@@ -1,0 +1,226 @@
+package dev.faultline.iommu;
+
+import static dev.faultline.ffm.PageFaultLayout.PERM_EXEC;
+import static dev.faultline.ffm.PageFaultLayout.PERM_READ;
+import static dev.faultline.ffm.PageFaultLayout.PERM_WRITE;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.faultline.ffm.Region;
+import dev.faultline.ffm.SharedWords;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.TreeMap;
+import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+class PageTableTest {
+    private static final int TOTAL = 512;
+    private static final long[] REGIONS = {
+        0, 0x7000_0000L, 0x7fff_ffff_0000L, 0xffff_8000_0000_0000L, 0xffff_ffff_ffff_0000L, 0x1_0000_0000L
+    };
+
+    private final Region memory = Region.allocate((long) TOTAL * Frames.BYTES);
+    private final Region words = Region.allocate(Frames.wordsBytes(TOTAL));
+    private final Frames frames = new Frames(memory.segment(), words.segment());
+    private final PageFormat format = TableFormat.X86_4_LEVEL.facts();
+    private final PageTable table = new PageTable(format, frames);
+
+    @AfterEach
+    void free() {
+        table.close();
+        assertEquals(TOTAL, frames.freeCount(), "all frames are back");
+        memory.close();
+        words.close();
+    }
+
+    @Test
+    void agreesWithATreeMapWhateverIsMappedAndUnmapped() {
+        Random random = Seeds.random("PageTableTest");
+        TreeMap<Long, Long> oracle = new TreeMap<>(Long::compareUnsigned);
+        for (int i = 0; i < 50_000; i++) {
+            long address = REGIONS[random.nextInt(REGIONS.length)] + (long) random.nextInt(16) * Frames.BYTES;
+            Long known = oracle.get(address);
+            switch (random.nextInt(4)) {
+                case 0 -> {
+                    long page = frames.allocate();
+                    int rights = PERM_READ | random.nextInt(8);
+                    boolean installed = page >= 0 && table.install(address, page, rights);
+                    assertEquals(page >= 0 && known == null, installed);
+                    if (installed) {
+                        oracle.put(address, page | rights);
+                    } else if (page >= 0) {
+                        frames.free(page);
+                    }
+                }
+                case 1 -> {
+                    long entry = table.remove(address);
+                    assertEquals(known == null, entry == 0);
+                    if (known != null) {
+                        assertEquals(known & PageTable.PAGE, table.page(entry));
+                        frames.free(table.page(entry));
+                        oracle.remove(address);
+                    }
+                }
+                case 2 -> {
+                    boolean write = random.nextBoolean();
+                    long walked = table.walk(address | random.nextInt(Frames.BYTES), write);
+                    if (known == null) {
+                        assertEquals(WalkFault.NOT_PRESENT.walked, walked);
+                    } else if (write && (known & PERM_WRITE) == 0) {
+                        assertEquals(WalkFault.NO_WRITE.walked, walked);
+                    } else {
+                        assertEquals(known & PageTable.PAGE, walked & PageTable.PAGE);
+                        assertEquals(known & (PERM_READ | PERM_EXEC), walked & (PERM_READ | PERM_EXEC));
+                        assertEquals(write || table.dirty(table.entry(address)), (walked & PERM_WRITE) != 0);
+                    }
+                }
+                default -> {
+                    long last = address + (long) random.nextInt(16) * Frames.BYTES;
+                    if ((last ^ address) >= 0 && format.canonical(last)) {
+                        Long next = oracle.ceilingKey(address);
+                        long expected = next == null || Long.compareUnsigned(next, last) > 0 ? -1 : next - address;
+                        assertEquals(expected, table.nextMapped(address, last));
+                    }
+                }
+            }
+        }
+        oracle.forEach(
+                (address, page) -> assertEquals(page & PageTable.PAGE, table.walk(address, false) & PageTable.PAGE));
+    }
+
+    @Test
+    void marksWhatAWalkUses() {
+        long page = frames.allocate();
+        assertTrue(table.install(0x5000, page, PERM_READ | PERM_WRITE));
+        long read = table.walk(0x5123, false);
+        assertEquals(page | PERM_READ, read, "write is not granted while the page is clean");
+        assertFalse(table.dirty(table.entry(0x5000)));
+        assertTrue(table.accessedAndClear(0x5000));
+        assertFalse(table.accessedAndClear(0x5000));
+        assertEquals(page | PERM_READ | PERM_WRITE, table.walk(0x5000, true));
+        assertTrue(table.dirty(table.entry(0x5000)));
+        assertTrue(table.accessedAndClear(0x5fff));
+        assertEquals(
+                page | PERM_READ | PERM_WRITE, table.walk(0x5000, false), "a dirty page can be cached for writing");
+    }
+
+    @Test
+    void refusesAddressesThatAreNotCanonical() {
+        assertEquals(WalkFault.NOT_CANONICAL.walked, table.walk(0x8000_0000_0000L, false));
+        assertEquals(WalkFault.NOT_CANONICAL.walked, table.walk(0xffff_7fff_ffff_f000L, false));
+        assertEquals(WalkFault.NOT_PRESENT.walked, table.walk(0x7fff_ffff_ffffL, false));
+        assertEquals(WalkFault.NOT_PRESENT.walked, table.walk(0xffff_8000_0000_0000L, false));
+    }
+
+    @Test
+    void walksLargePagesAndChecksTheirReservedBits() {
+        long leaf = X86FourLevel.P | X86FourLevel.RW | X86FourLevel.US | X86FourLevel.PS;
+        assertTrue(table.install(0x20_0000, frames.allocate(), PERM_READ));
+        assertEquals(0x20_0000L + 0x12_3000, format.address(leaf | 0x20_0000, 1) + 0x12_3000);
+        // Over the table for 2..4 MiB put a page of 2 MiB at physical 0: its low bits come from the address.
+        long slot = entryOffset(0x20_0000, 1);
+        long below = SharedWords.getLong(frames.memory(), slot);
+        SharedWords.putLong(frames.memory(), slot, leaf);
+        assertEquals(0x12_3000 | PERM_READ | PERM_EXEC, table.walk(0x32_3456, false));
+        assertEquals(0x12_3000 | PageTable.RIGHTS, table.walk(0x32_3456, true));
+        assertFalse(table.install(0x32_3000, 0, PERM_READ), "occupied by the large page");
+        assertEquals(0, table.remove(0x32_3000), "a part of it cannot be unmapped");
+        SharedWords.putLong(frames.memory(), slot, leaf | 1 << 12);
+        assertEquals(0x12_3000, table.walk(0x32_3456, false) & PageTable.PAGE, "bit 12 is PAT");
+        SharedWords.putLong(frames.memory(), slot, leaf | 1 << 13);
+        assertEquals(WalkFault.RESERVED_BITS.walked, table.walk(0x32_3456, false));
+        assertTrue(table.explain(0x32_3456).contains("reserved bits"));
+        SharedWords.putLong(frames.memory(), slot, leaf | 0x4000_0000L);
+        assertEquals(WalkFault.PAGE_OUTSIDE.walked, table.walk(0x32_3456, false));
+        SharedWords.putLong(frames.memory(), slot, below);
+
+        long huge = entryOffset(0x20_0000, 2);
+        long tableBelow = SharedWords.getLong(frames.memory(), huge);
+        SharedWords.putLong(frames.memory(), huge, leaf);
+        assertEquals(0x1f_f000, table.walk(0x1f_f008, false) & PageTable.PAGE);
+        SharedWords.putLong(frames.memory(), huge, leaf | 1 << 29);
+        assertEquals(WalkFault.RESERVED_BITS.walked, table.walk(0x1f_f008, false));
+        SharedWords.putLong(frames.memory(), huge, X86FourLevel.P | 0x4000_0000L);
+        assertEquals(WalkFault.TABLE_OUTSIDE.walked, table.walk(0x1f_f008, false));
+        SharedWords.putLong(frames.memory(), huge, tableBelow);
+    }
+
+    @Test
+    void takesTheRightsThatEveryLevelGrants() {
+        long page = frames.allocate();
+        assertTrue(table.install(0x7000, page, PageTable.RIGHTS));
+        long slot = entryOffset(0x7000, 2);
+        long entry = SharedWords.getLong(frames.memory(), slot);
+        SharedWords.putLong(frames.memory(), slot, (entry & ~X86FourLevel.RW) | X86FourLevel.XD);
+        assertEquals(page | PERM_READ, table.walk(0x7000, false));
+        assertEquals(WalkFault.NO_WRITE.walked, table.walk(0x7000, true));
+    }
+
+    @Test
+    void losesNoFrameWhenThreadsInstallTheSameTables() throws Exception {
+        AtomicInteger installed = new AtomicInteger();
+        CyclicBarrier start = new CyclicBarrier(3);
+        Thread[] threads = new Thread[3];
+        for (int t = 0; t < threads.length; t++) {
+            threads[t] = Thread.ofPlatform().start(() -> {
+                try {
+                    for (int i = 0; i < 60; i++) {
+                        start.await();
+                        long page = frames.allocate();
+                        if (table.install((long) i << 30, page, PERM_READ)) {
+                            installed.incrementAndGet();
+                        } else {
+                            frames.free(page);
+                        }
+                    }
+                } catch (Exception e) {
+                    throw new IllegalStateException(e);
+                }
+            });
+        }
+        for (Thread thread : threads) {
+            thread.join();
+        }
+        assertEquals(60, installed.get());
+    }
+
+    @Test
+    void saysWhenNoFrameIsLeftForATable() {
+        List<Long> taken = new ArrayList<>();
+        while (frames.freeCount() > 1) {
+            taken.add(frames.allocate());
+        }
+        assertThrows(OutOfFrames.class, () -> table.install(0x1000, 0, PERM_READ));
+        assertEquals(0, frames.freeCount(), "the table that was made on the way stays, and goes with the others");
+        taken.forEach(frames::free);
+    }
+
+    @Test
+    void explainsAWalk() {
+        long page = frames.allocate();
+        assertTrue(table.install(0x7000_1000L, page, PERM_READ | PERM_WRITE));
+        long ignored = table.walk(0x7000_1000L, true);
+        String text = table.explain(0x7000_1234L);
+        assertTrue(text.startsWith("0x70001234 in x86-64, 4 levels, root table at 0x"), text);
+        assertTrue(text.contains("level 3: table") && text.contains("level 0: table"), text);
+        assertTrue(text.contains("allowed: read write, dirty, accessed"), text);
+        assertTrue(text.contains("physical address 0x" + Long.toHexString(page + 0x234)), text);
+        assertTrue(table.explain(0x7000_2000L).endsWith("not present"), table.explain(0x7000_2000L));
+        assertTrue(table.explain(1L << 50).contains("not canonical"));
+    }
+
+    private long entryOffset(long address, int level) {
+        long at = 0;
+        // The root is the first frame that was allocated: frame 0.
+        for (int l = format.levels() - 1; l > level; l--) {
+            at = format.address(SharedWords.getLong(frames.memory(), at + 8L * format.index(address, l)), l);
+        }
+        return at + 8L * format.index(address, level);
+    }
+}
