@@ -44,8 +44,8 @@ public interface FaultConsumer extends AutoCloseable {
      *
      * @param cookie the group's
      * @param code the answer; {@link Answer#LATER} only posts the read again
-     * @return as {@link #answer}; with {@link Result#STALE} the read is posted if the cookie was given to this consumer and not
-     *     answered by it
+     * @return as {@link #answer}; with {@link Result#STALE} for a group that was answered automatically the read is posted all the
+     *     same, unless this consumer has been given a later group since that took its slot; inside the handler it always is
      */
     @CheckReturnValue
     Result answerAndRepost(int cookie, Answer code);

@@ -449,6 +449,7 @@ final class Lane implements FaultProducer {
             }
             slot = next;
         }
+        flush();
         return n;
     }
 
