@@ -1,0 +1,249 @@
+package dev.faultline.bench.lab;
+
+import dev.faultline.bench.contender.Contender;
+import dev.faultline.bench.contender.Slice;
+import dev.faultline.ffm.LinuxCalls;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.function.Consumer;
+
+/**
+ * Runs a plan: contenders take turns, a slice at a time, with a slice of the yardstick before and after each.
+ *
+ * <p>Threads: one calls {@link #run}; {@link #measured} and {@link #stop} may be called from any.
+ *
+ * <p>Lifetime: when {@code run} has returned, or {@code stop} was called, no process is left.
+ *
+ * <p>The yardstick's slice after one contender is the slice before the next.
+ */
+public final class LabRun {
+
+    /** Rounds tried for each pair that is wanted, before the run is content with fewer. */
+    private static final int MOST_TRIES = 5;
+
+    private static final int WARM_UP_SLICE_MS = 100;
+    private static final int NOTHING_TO_MEASURE = Integer.MAX_VALUE;
+    private static final int ANY_CPU = -1;
+    private static final long NS_PER_MS = 1_000_000;
+
+    private final LabPlan plan;
+    private final Consumer<String> progress;
+    private final Random order;
+    private final int requesterCpu;
+    private final int responderCpu;
+
+    private final Object lock = new Object();
+    private final List<PlacedSlice> slices = new ArrayList<>();
+    private final Map<Contender, String> failures = new EnumMap<>(Contender.class);
+    private final Map<Contender, ContenderProcess> processes = new EnumMap<>(Contender.class);
+    private int jvms;
+    private boolean isStopped;
+
+    /**
+     * A run that has not begun.
+     *
+     * @param plan what it is to do
+     * @param progress told, in words, what is going on
+     */
+    public LabRun(LabPlan plan, Consumer<String> progress) {
+        this.plan = plan;
+        this.progress = progress;
+        this.order = new Random(plan.seed());
+        int[] cpus = cpus();
+        requesterCpu = cpus.length < 2 ? ANY_CPU : cpus[0];
+        responderCpu = cpus.length < 2 ? ANY_CPU : cpus[1];
+    }
+
+    private static int[] cpus() {
+        if (LinuxCalls.missing().isPresent()) {
+            return new int[0];
+        }
+        try (LinuxCalls calls = LinuxCalls.open()) {
+            return calls.affinity();
+        }
+    }
+
+    /**
+     * Whether each hot thread has a core of its own.
+     *
+     * @return false if they go where the scheduler puts them
+     */
+    public boolean isPinned() {
+        return requesterCpu != ANY_CPU;
+    }
+
+    /**
+     * Everything measured so far.
+     *
+     * @return a copy
+     */
+    public Measured measured() {
+        synchronized (lock) {
+            return Measured.of(slices, failures, jvms);
+        }
+    }
+
+    /** Ends all processes; {@link #run} returns soon after. */
+    public void stop() {
+        synchronized (lock) {
+            isStopped = true;
+            processes.values().forEach(ContenderProcess::kill);
+        }
+    }
+
+    private boolean isStopped() {
+        synchronized (lock) {
+            return isStopped;
+        }
+    }
+
+    /**
+     * Measures, until every ratio has its slices, the tries are used up or the time is over.
+     *
+     * @throws InterruptedException if the caller is interrupted
+     */
+    public void run() throws InterruptedException {
+        long startNs = System.nanoTime();
+        try {
+            for (int jvm = 1; jvm <= plan.jvms() && goesOn(startNs); jvm++) {
+                startAll();
+                warmUp();
+                int wanted = Math.ceilDiv(plan.slices() * jvm, plan.jvms());
+                int tries = MOST_TRIES * Math.ceilDiv(plan.slices(), plan.jvms());
+                while (pairs() < wanted && tries-- > 0 && goesOn(startNs)) {
+                    round();
+                }
+                progress.accept(
+                        "process " + jvm + " of " + plan.jvms() + ": " + pairs() + " of " + wanted + " pairs kept");
+                synchronized (lock) {
+                    killAll();
+                }
+            }
+        } finally {
+            synchronized (lock) {
+                killAll();
+            }
+        }
+    }
+
+    private boolean goesOn(long startNs) {
+        synchronized (lock) {
+            boolean hasContender = plan.contenders().stream().anyMatch(contender -> !failures.containsKey(contender));
+            return !isStopped
+                    && hasContender
+                    && !failures.containsKey(Contender.PINGPONG)
+                    && System.nanoTime() - startNs < plan.limitMs() * NS_PER_MS;
+        }
+    }
+
+    /** Pairs of the ratio that has fewest; a ratio that lost a contender is not waited for. */
+    private int pairs() {
+        Measured measured = measured();
+        List<PlacedSlice> kept = measured.kept();
+        return plan.ratios().stream()
+                .filter(ratio -> Collections.disjoint(
+                        ratio.contenders(), measured.failures().keySet()))
+                .mapToInt(ratio -> Ratio.pairs(ratio, kept))
+                .min()
+                .orElse(NOTHING_TO_MEASURE);
+    }
+
+    private void startAll() throws InterruptedException {
+        synchronized (lock) {
+            jvms++;
+        }
+        List<Contender> contenders = new ArrayList<>(plan.contenders());
+        contenders.add(0, Contender.PINGPONG);
+        for (Contender contender : contenders) {
+            synchronized (lock) {
+                if (isStopped || failures.containsKey(contender)) {
+                    continue;
+                }
+            }
+            try {
+                ContenderProcess process = ContenderProcess.start(contender, requesterCpu, responderCpu);
+                synchronized (lock) {
+                    processes.put(contender, process);
+                    if (isStopped) {
+                        process.kill();
+                    }
+                }
+                process.awaitReady();
+            } catch (ContenderProcess.Failed e) {
+                fail(contender, e);
+            }
+        }
+    }
+
+    private void warmUp() throws InterruptedException {
+        for (Map.Entry<Contender, ContenderProcess> entry : List.copyOf(processes.entrySet())) {
+            try {
+                for (int doneMs = 0; doneMs < plan.warmUpMs() && !isStopped(); doneMs += WARM_UP_SLICE_MS) {
+                    Slice ignored = entry.getValue().run(WARM_UP_SLICE_MS);
+                    assert ignored.roundTrips() > 0;
+                }
+            } catch (ContenderProcess.Failed e) {
+                fail(entry.getKey(), e);
+            }
+        }
+    }
+
+    private void round() throws InterruptedException {
+        ContenderProcess yardstick = processes.get(Contender.PINGPONG);
+        if (yardstick == null) {
+            return;
+        }
+        List<Map.Entry<Contender, ContenderProcess>> turns = new ArrayList<>(List.copyOf(processes.entrySet()));
+        turns.removeIf(turn -> turn.getKey() == Contender.PINGPONG);
+        Collections.shuffle(turns, order);
+        int round = nextRound();
+        try {
+            Slice before = yardstick.run(plan.sliceMs());
+            for (Map.Entry<Contender, ContenderProcess> turn : turns) {
+                Slice slice;
+                try {
+                    slice = turn.getValue().run(plan.sliceMs());
+                } catch (ContenderProcess.Failed e) {
+                    fail(turn.getKey(), e);
+                    continue;
+                }
+                Slice after = yardstick.run(plan.sliceMs());
+                synchronized (lock) {
+                    slices.add(new PlacedSlice(turn.getKey(), round, slice, before, after));
+                }
+                before = after;
+            }
+        } catch (ContenderProcess.Failed e) {
+            fail(Contender.PINGPONG, e);
+        }
+    }
+
+    private int nextRound() {
+        synchronized (lock) {
+            return slices.isEmpty() ? 0 : slices.getLast().round() + 1;
+        }
+    }
+
+    private void fail(Contender contender, ContenderProcess.Failed why) {
+        if (isStopped()) {
+            return;
+        }
+        progress.accept(contender.key() + " " + why.getMessage());
+        synchronized (lock) {
+            failures.put(contender, String.valueOf(why.getMessage()));
+            ContenderProcess process = processes.remove(contender);
+            if (process != null) {
+                process.kill();
+            }
+        }
+    }
+
+    private void killAll() {
+        processes.values().forEach(ContenderProcess::kill);
+        processes.clear();
+    }
+}

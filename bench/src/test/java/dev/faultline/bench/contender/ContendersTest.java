@@ -1,0 +1,35 @@
+package dev.faultline.bench.contender;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.concurrent.atomic.AtomicReference;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** Every contender, on the two threads it is measured on. */
+class ContendersTest {
+
+    private static final int ANY_CPU = -1;
+    private static final int PIECE = 64;
+    private static final int MOST_SLICES = 50;
+    private static final long SLICE_NS = 20_000_000;
+
+    @ParameterizedTest
+    @EnumSource
+    void completesRoundTripsAndAllocatesNothingOnceWarm(Contender contender) throws InterruptedException {
+        AtomicReference<Throwable> failure = new AtomicReference<>();
+        try (Contest contest = contender.open();
+                SliceRunner runner = new SliceRunner(contest, PIECE, ANY_CPU, ANY_CPU, failure::set)) {
+            long leastBytes = Long.MAX_VALUE;
+            for (int i = 0; i < MOST_SLICES && leastBytes > 0; i++) {
+                Slice slice = runner.run(SLICE_NS);
+                assertTrue(slice.roundTrips() >= PIECE, slice.line());
+                leastBytes = Math.min(leastBytes, slice.requesterBytes() + slice.responderBytes());
+            }
+            assertEquals(0, leastBytes);
+        }
+        assertNull(failure.get());
+    }
+}
