@@ -1,0 +1,59 @@
+package dev.faultline.examples;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.Test;
+
+class ProgramsTest {
+    private static final Pattern SHOWN =
+            Pattern.compile("<!-- example:TenLines -->\\s*```java\\n(.*?)```", Pattern.DOTALL);
+
+    @Test
+    void theTenLinesDoWhatTheReadmeSays() {
+        String said = output(() -> TenLines.main(new String[0]));
+        assertTrue(said.startsWith("raised 1 = answered 1 + auto-answered 0 + dropped 0 + outstanding 0"), said);
+    }
+
+    @Test
+    void theReadmeShowsTheTenLinesAsTheyAre() throws Exception {
+        Matcher shown = SHOWN.matcher(Files.readString(Path.of("../README.md")));
+        Assumptions.assumeTrue(shown.find(), "the README does not show it");
+        String source = Files.readString(Path.of("src/main/java/dev/faultline/examples/TenLines.java"));
+        String wanted = oneSpaced(shown.group(1));
+        assertTrue(oneSpaced(source).contains(wanted), wanted);
+    }
+
+    private static String oneSpaced(String text) {
+        return text.replaceAll("\\s+", " ").strip();
+    }
+
+    @Test
+    void anotherDeviceModelGetsItsPagesAndItsRefusals() {
+        // 1000 buffers over 64 pages: the last page is asked for, and refused, 15 times.
+        assertEquals(
+                "filled 985, refused 15; raised 78 = answered 78 + auto-answered 0 + dropped 0 + outstanding 0",
+                OwnDevice.fill(1_000).replaceFirst(" \\(requests.*", ""));
+        assertTrue(output(() -> OwnDevice.main(new String[0])).startsWith("filled 985"));
+    }
+
+    private static String output(Runnable program) {
+        PrintStream before = System.out;
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        try (PrintStream caught = new PrintStream(out, true, StandardCharsets.UTF_8)) {
+            System.setOut(caught);
+            program.run();
+        } finally {
+            System.setOut(before);
+        }
+        return out.toString(StandardCharsets.UTF_8);
+    }
+}
