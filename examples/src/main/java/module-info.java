@@ -7,6 +7,8 @@ module dev.faultline.examples {
     requires org.slf4j;
     requires static com.google.errorprone.annotations;
     requires static org.jspecify;
+    requires java.management;
+    requires jdk.management;
 
     opens dev.faultline.examples.cli to
             com.fasterxml.jackson.databind,

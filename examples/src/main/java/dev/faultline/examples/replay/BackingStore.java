@@ -36,7 +36,7 @@ class BackingStore implements AutoCloseable {
         if (number != PageIndex.NONE) {
             return writtenBack.page(number);
         }
-        Scramble.fillPage(Scramble.deviceSeed(seed, PageKey.pasid(key)), PageKey.page(key), unwritten.segment(), 0);
+        Scramble.fillPage(Scramble.deviceSeed(seed, PageKey.number(key)), PageKey.page(key), unwritten.segment(), 0);
         return unwritten.segment();
     }
 

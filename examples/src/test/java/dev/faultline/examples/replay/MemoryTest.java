@@ -82,8 +82,9 @@ class MemoryTest {
     @Test
     void keysKeepSpacesApart() {
         long key = PageKey.of(0xfffff, 0xffff_ffff_ffffL);
-        assertEquals(0xfffff, PageKey.pasid(key));
-        assertEquals(0xffff_ffff_f000L, PageKey.address(key));
+        assertEquals(0xfffff, PageKey.number(key));
+        assertEquals(0xffff_ffff_ffff_f000L, PageKey.address(key));
+        assertEquals(0x7fff_1234_5000L, PageKey.address(PageKey.of(1, 0x7fff_1234_5678L)));
         assertTrue(key > 0);
     }
 }
