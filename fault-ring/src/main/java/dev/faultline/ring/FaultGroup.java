@@ -125,6 +125,11 @@ public final class FaultGroup {
         return raisedAtNs;
     }
 
+    /** Copies the records, all of them. */
+    void copyTo(MemorySegment to) {
+        MemorySegment.copy(memory, record(0), to, 0, (long) size * PageFaultLayout.SIZE);
+    }
+
     @Override
     public String toString() {
         if (size == 0) {

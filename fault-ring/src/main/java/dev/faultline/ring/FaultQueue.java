@@ -21,6 +21,7 @@ import org.slf4j.LoggerFactory;
  * <tr><td>queue</td><td>{@link #open}</td><td>its owner</td><td>with its last lane</td></tr>
  * <tr><td>lane</td><td>{@link #producer}</td><td>its producer, or the queue</td><td>when both ends have left it</td></tr>
  * <tr><td>consumer</td><td>{@link #consumer}</td><td>its thread, or the queue when it is idle</td><td>-</td></tr>
+ * <tr><td>file</td><td>{@link #file}</td><td>its owner, or the queue</td><td>-</td></tr>
  * <tr><td>worker</td><td>{@link FaultConsumer#run}</td><td>its owner, or the queue</td><td>-</td></tr>
  * </table>
  *
@@ -47,6 +48,7 @@ public final class FaultQueue implements AutoCloseable {
     private final int[] lastCookies;
     private Accounting departed = Accounting.ZERO;
     private @Nullable RingConsumer consumer;
+    private @Nullable FaultFile file;
     private final @Nullable Thread keeper;
     private volatile boolean closing;
     private boolean closed;
@@ -101,12 +103,39 @@ public final class FaultQueue implements AutoCloseable {
         }
     }
 
+    /**
+     * The file-like door: read, write and poll as on the kernel's descriptor. A queue is read through one door, once.
+     *
+     * @return the file
+     * @throws IllegalStateException if a door is taken, or the queue closed
+     */
+    public FaultFile file() {
+        FaultFile made;
+        changes.lock();
+        try {
+            checkDoor();
+            made = new FaultFile(this);
+            file = made;
+        } finally {
+            changes.unlock();
+        }
+        // Not under the lock: a lane that is looked after may take it.
+        made.join();
+        for (Lane lane : lanes) {
+            if (lane != null) {
+                lane.lookAfter();
+            }
+        }
+        return made;
+    }
+
     private void checkDoor() {
         if (closing) {
             throw new IllegalStateException("the queue is closed");
         }
-        if (consumer != null) {
-            throw new IllegalStateException("door=consumer is taken: allowed is one door, once");
+        if (consumer != null || file != null) {
+            throw new IllegalStateException(
+                    "door=" + (file == null ? "consumer" : "file") + " is taken: allowed is one door, once");
         }
     }
 
@@ -125,27 +154,39 @@ public final class FaultQueue implements AutoCloseable {
             throw new IllegalArgumentException(
                     "allocation=" + allocation + ": allowed 1 to " + most + " with lanes=" + config.lanes());
         }
+        Lane lane;
+        FaultFile reader;
         changes.lock();
         try {
             if (closing) {
                 throw new IllegalStateException("the queue is closed");
             }
-            @Nullable Lane[] now = lanes.clone();
-            for (int i = 0; i < now.length; i++) {
-                if (now[i] == null) {
-                    Lane lane = new Lane(this, i, allocation, lastCookies[i], sink);
-                    now[i] = lane;
-                    lanes = now;
-                    // A consumer that sleeps has to post its standing reads on the new lane.
-                    consumerWakeup.signal();
-                    return lane;
-                }
-            }
-            throw new IllegalStateException(
-                    "lanes=" + now.length + " are all taken: close a producer, or configure more");
+            lane = addLane(allocation, sink);
+            reader = file;
         } finally {
             changes.unlock();
         }
+        if (reader != null) {
+            // A file's reads are there before the first request is raised.
+            reader.join();
+            lane.lookAfter();
+        }
+        return lane;
+    }
+
+    private Lane addLane(int allocation, AnswerSink sink) {
+        @Nullable Lane[] now = lanes.clone();
+        for (int i = 0; i < now.length; i++) {
+            if (now[i] == null) {
+                Lane lane = new Lane(this, i, allocation, lastCookies[i], sink);
+                now[i] = lane;
+                lanes = now;
+                // A consumer that sleeps has to post its standing reads on the new lane.
+                consumerWakeup.signal();
+                return lane;
+            }
+        }
+        throw new IllegalStateException("lanes=" + now.length + " are all taken: close a producer, or configure more");
     }
 
     /** A lane has closed: what it counted stays. */
@@ -212,6 +253,7 @@ public final class FaultQueue implements AutoCloseable {
     @Override
     public void close() {
         @Nullable Lane[] open;
+        FaultFile shut;
         changes.lock();
         try {
             if (closed) {
@@ -220,8 +262,13 @@ public final class FaultQueue implements AutoCloseable {
             closed = true;
             closing = true;
             open = lanes;
+            shut = file;
         } finally {
             changes.unlock();
+        }
+        if (shut != null) {
+            // First: what a write has taken by now is answered so, and what it has not is answered below.
+            shut.shut();
         }
         long end = System.nanoTime() + config.closeLimitNs();
         for (Lane lane : open) {

@@ -1,5 +1,6 @@
 package dev.faultline.ring;
 
+import dev.faultline.ffm.SharedWords;
 import dev.faultline.ring.internal.Wakeup;
 import java.util.Arrays;
 import java.util.EnumSet;
@@ -32,6 +33,7 @@ final class RingConsumer implements FaultConsumer {
     private volatile @Nullable ConsumerLane[] byNumber;
 
     private ConsumerLane[] lanes = {};
+    private long revocationsOfGoneLanes;
     private int turn;
 
     private int taken;
@@ -149,6 +151,20 @@ final class RingConsumer implements FaultConsumer {
     boolean isOpen(int cookie) {
         ConsumerLane lane = lane(cookie);
         return lane != null && lane.isOpen(cookie);
+    }
+
+    /** Moves whenever a group given out may have been answered automatically; else it stays. */
+    long revocations() {
+        long sum = revocationsOfGoneLanes;
+        for (ConsumerLane lane : lanes) {
+            sum += revocations(lane);
+        }
+        return sum;
+    }
+
+    private static int revocations(ConsumerLane lane) {
+        // Acquire: whoever sees the count sees the states it was raised for.
+        return SharedWords.getIntAcquire(lane.lane.memory, LaneLayout.REVOKED_OFFSET);
     }
 
     private static int wire(Answer code) {
@@ -369,6 +385,7 @@ final class RingConsumer implements FaultConsumer {
     }
 
     private void leave(ConsumerLane gone) {
+        revocationsOfGoneLanes += revocations(gone);
         ConsumerLane[] rest = new ConsumerLane[lanes.length - 1];
         int n = 0;
         for (ConsumerLane lane : lanes) {

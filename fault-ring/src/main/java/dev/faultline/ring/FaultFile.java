@@ -1,0 +1,496 @@
+package dev.faultline.ring;
+
+import com.google.errorprone.annotations.CheckReturnValue;
+import dev.faultline.ffm.Errno;
+import dev.faultline.ffm.PageFaultLayout;
+import dev.faultline.ffm.PageResponseLayout;
+import dev.faultline.ring.internal.Wakeup;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+
+/**
+ * The file-like door of a {@link FaultQueue}: what a fault queue's descriptor does in Linux, call by call and number by number.
+ *
+ * <p>A read takes whole groups off the deliver list and gives each the lowest free cookie, from 1; a write answers groups by
+ * cookie, in any order, one after the other until one is refused. A read never waits; {@link #poll} does. Cookies are used again
+ * at once, so a late answer can hit a newer group, as it can in the kernel: the ring door is the one without that.
+ *
+ * <p>Groups are listed as their lane hands them over; of several lanes, those found by one call are put in the order in which
+ * they became whole, by their lanes' clocks, which may lag by a poll of the producer. A group answered automatically disappears
+ * from the list, and its cookie is free; a write that crosses such an answer is counted stale. A raised group is found once its producer has published it. Beyond as many listed
+ * groups of one producer as the queue has {@linkplain QueueConfig#entries() entries}, the next show when that producer polls.
+ *
+ * <p>Threads: any; a lock lets one at a time in, as the kernel's mutex does. Ownership: closed by its user, or by the queue.
+ * Closing answers nobody: what is open stays so until its deadline (which the kernel does not have: 0 is as there), its
+ * device's detach or the queue's close, and the door cannot be opened again. Progress: nothing waits for more than the lock, but for {@link #poll}. Each group allocates its copy.
+ * Units: bytes, nanoseconds. Errors: the negative of an {@link Errno}; nothing is thrown.
+ *
+ * <p>Source: {@code include/uapi/linux/iommufd.h} and {@code drivers/iommu/iommufd/eventq.c}, Linux 7.2; user addresses as on
+ * x86-64.
+ */
+public final class FaultFile implements AutoCloseable {
+    /** There is a group to read. */
+    public static final int POLLIN = 0x1;
+
+    /** An answer can be written, which is always so. */
+    public static final int POLLOUT = 0x4;
+
+    /** Set with {@link #POLLIN}. */
+    public static final int POLLRDNORM = 0x40;
+
+    /** The kernel moves no more in one call: {@code MAX_RW_COUNT}. */
+    private static final long MOST_BYTES = 0x7fff_f000L;
+
+    private static final int RECORD = PageFaultLayout.SIZE;
+    private static final int RESPONSE = PageResponseLayout.SIZE;
+    private static final long LONGEST_SLEEP_NS = TimeUnit.DAYS.toNanos(1);
+
+    /** A group on the deliver list. */
+    private record Listed(int ringCookie, long raisedAtNs, MemorySegment records) {
+        void setCookie(int cookie) {
+            for (long at = PageFaultLayout.COOKIE_OFFSET; at < records.byteSize(); at += RECORD) {
+                records.set(ValueLayout.JAVA_INT, at, cookie);
+            }
+        }
+    }
+
+    private final FaultQueue queue;
+    private final RingConsumer consumer;
+    private final Wakeup wakeup;
+
+    /** The kernel's mutex: guards everything below, and every use of the consumer. */
+    private final ReentrantLock mutex = new ReentrantLock();
+
+    /** Where those in poll sleep who do not sleep on the queue's wake-up. */
+    private final Condition lookAgain = mutex.newCondition();
+
+    /** How often they were told to look again. */
+    private long looksDue;
+
+    private boolean hasLeader;
+    private boolean closed;
+
+    private final ArrayDeque<Listed> deliverList = new ArrayDeque<>();
+    private final List<Listed> arrived = new ArrayList<>();
+    private final CompletionHandler arrival = (userData, group) -> arrive(group);
+
+    /** The ring's cookie by the file's; 0 where that is free. The first place is never used. */
+    private int[] ringCookies = new int[64];
+
+    /** No cookie below is free. */
+    private int lowestFree = 1;
+
+    /** What {@link RingConsumer#revocations} said when the list and the table were last gone through. */
+    private long revocationsSeen;
+
+    private final MemorySegment response = MemorySegment.ofArray(new int[RESPONSE / Integer.BYTES]);
+
+    /** A door whose reads are posted on every lane there is. */
+    FaultFile(FaultQueue queue) {
+        this.queue = queue;
+        this.consumer = new RingConsumer(queue, false);
+        this.wakeup = queue.consumerWakeup();
+        Result posted = consumer.post(0, queue.config().entries());
+        if (posted != Result.OK) {
+            throw new IllegalStateException("post on a new consumer: " + posted);
+        }
+    }
+
+    // ---- read and write
+    // -----------------------------------------------------------------------------------------------
+
+    /**
+     * Takes groups off the deliver list, as many whole ones as fit.
+     *
+     * @param memory the caller's
+     * @param address where records of {@value dev.faultline.ffm.PageFaultLayout#SIZE} bytes are written
+     * @param count bytes at most, a multiple of the record's size
+     * @return bytes written, 0 if there is no group; {@code -EFAULT} if the range is outside the user's or the first group could
+     *     not be written; {@code -ESPIPE} if the count is no multiple; {@code -EINVAL} if the first group does not fit; {@code
+     *     -EBADF} once closed
+     */
+    @CheckReturnValue
+    public long read(UserMemory memory, long address, long count) {
+        mutex.lock();
+        try {
+            if (isClosed()) {
+                return -Errno.EBADF;
+            }
+            if (UserMemory.isOutside(address, count)) {
+                return -Errno.EFAULT;
+            }
+            long most = Math.min(count, MOST_BYTES);
+            if (most % RECORD != 0) {
+                return -Errno.ESPIPE;
+            }
+            collect();
+            long done = 0;
+            int error = 0;
+            Listed group;
+            while ((group = deliverList.peek()) != null) {
+                long size = group.records.byteSize();
+                if (size > most - done) {
+                    error = Errno.EINVAL;
+                    break;
+                }
+                int cookie = freeCookie();
+                group.setCookie(cookie);
+                if (memory.copyOut(group.records, address + done) < size) {
+                    error = Errno.EFAULT;
+                    break;
+                }
+                deliverList.remove();
+                ringCookies[cookie] = group.ringCookie;
+                done += size;
+            }
+            return done > 0 ? done : -error;
+        } finally {
+            mutex.unlock();
+        }
+    }
+
+    /**
+     * {@link #read(UserMemory, long, long)} into a segment, which is all the memory there is.
+     *
+     * @param buffer as large as the count
+     * @return as there
+     */
+    @CheckReturnValue
+    public long read(MemorySegment buffer) {
+        return read(UserMemory.of(buffer), UserMemory.BASE, buffer.byteSize());
+    }
+
+    /**
+     * Answers groups, in the order written, up to the first that is refused.
+     *
+     * @param memory the caller's
+     * @param address where answers of {@value dev.faultline.ffm.PageResponseLayout#SIZE} bytes are
+     * @param count their bytes, a multiple of the answer's size
+     * @return bytes taken; where that is none, {@code -EFAULT} if the range is outside the user's or the first answer could not be
+     *     read; {@code -ESPIPE} if the count is no multiple; {@code -EINVAL} if its code is neither success nor invalid, or no
+     *     group with its cookie waits; {@code -EBADF} once closed
+     */
+    @CheckReturnValue
+    public long write(UserMemory memory, long address, long count) {
+        mutex.lock();
+        try {
+            if (isClosed()) {
+                return -Errno.EBADF;
+            }
+            if (UserMemory.isOutside(address, count)) {
+                return -Errno.EFAULT;
+            }
+            long most = Math.min(count, MOST_BYTES);
+            if (most % RESPONSE != 0) {
+                return -Errno.ESPIPE;
+            }
+            dropRevoked();
+            long done = 0;
+            int error = 0;
+            while (done < most && error == 0) {
+                error = memory.copyIn(address + done, response) < RESPONSE
+                        ? Errno.EFAULT
+                        : answer(
+                                response.get(ValueLayout.JAVA_INT, PageResponseLayout.COOKIE_OFFSET),
+                                response.get(ValueLayout.JAVA_INT, PageResponseLayout.CODE_OFFSET));
+                if (error == 0) {
+                    done += RESPONSE;
+                }
+            }
+            consumer.submit();
+            return done > 0 ? done : -error;
+        } finally {
+            mutex.unlock();
+        }
+    }
+
+    /** Answers one group; 0 or an error number. */
+    private int answer(int cookie, int code) {
+        if (code != PageResponseLayout.CODE_SUCCESS && code != PageResponseLayout.CODE_INVALID) {
+            return Errno.EINVAL;
+        }
+        if (cookie <= 0 || cookie >= ringCookies.length || ringCookies[cookie] == 0) {
+            return Errno.EINVAL;
+        }
+        int ringCookie = ringCookies[cookie];
+        free(cookie);
+        Result result =
+                consumer.answer(ringCookie, code == PageResponseLayout.CODE_SUCCESS ? Answer.SUCCESS : Answer.INVALID);
+        return switch (result) {
+            case OK -> 0;
+            case CLOSED -> Errno.EBADF;
+            default -> Errno.EINVAL; // answered automatically this moment
+        };
+    }
+
+    /**
+     * {@link #write(UserMemory, long, long)} from a segment, which is all the memory there is.
+     *
+     * @param buffer as large as the count
+     * @return as there
+     */
+    @CheckReturnValue
+    public long write(MemorySegment buffer) {
+        return write(UserMemory.of(buffer), UserMemory.BASE, buffer.byteSize());
+    }
+
+    /**
+     * Refuses: there is no position to read at.
+     *
+     * @param memory not looked at
+     * @param address not looked at
+     * @param count not looked at
+     * @param offset not looked at
+     * @return {@code -ESPIPE}, or {@code -EBADF} once closed
+     */
+    @CheckReturnValue
+    public long pread(UserMemory memory, long address, long count, long offset) {
+        return noPosition();
+    }
+
+    /**
+     * Refuses: there is no position to write at.
+     *
+     * @param memory not looked at
+     * @param address not looked at
+     * @param count not looked at
+     * @param offset not looked at
+     * @return {@code -ESPIPE}, or {@code -EBADF} once closed
+     */
+    @CheckReturnValue
+    public long pwrite(UserMemory memory, long address, long count, long offset) {
+        return noPosition();
+    }
+
+    private long noPosition() {
+        mutex.lock();
+        try {
+            return isClosed() ? -Errno.EBADF : -Errno.ESPIPE;
+        } finally {
+            mutex.unlock();
+        }
+    }
+
+    // ---- poll
+    // ---------------------------------------------------------------------------------------------------------
+
+    /**
+     * Waits until something asked for is possible.
+     *
+     * @param events {@link #POLLIN}, {@link #POLLRDNORM}, {@link #POLLOUT}; other bits never come
+     * @param limitNs nanoseconds at most: 0 only looks, a negative number waits without limit
+     * @return which of the events are there; 0 if the time ran out; {@code -EINTR} if the thread is interrupted, which it then
+     *     still is; {@code -EBADF} once closed, also for those who wait at that moment
+     */
+    @CheckReturnValue
+    public int poll(int events, long limitNs) {
+        long start = System.nanoTime();
+        mutex.lock();
+        try {
+            for (int looks = 0; ; ) {
+                if (isClosed()) {
+                    return -Errno.EBADF;
+                }
+                collect();
+                int found = events & (deliverList.isEmpty() ? POLLOUT : POLLIN | POLLRDNORM | POLLOUT);
+                if (found != 0) {
+                    return found;
+                }
+                long left = limitNs < 0 ? LONGEST_SLEEP_NS : limitNs - (System.nanoTime() - start);
+                if (left <= 0) {
+                    return 0;
+                }
+                if (Thread.currentThread().isInterrupted()) {
+                    return -Errno.EINTR;
+                }
+                looks = pause(looks, Math.min(left, LONGEST_SLEEP_NS));
+            }
+        } finally {
+            mutex.unlock();
+        }
+    }
+
+    /** Lets others in for a while, until there may be news. */
+    private int pause(int looks, long limitNs) {
+        if (queue.config().waiting() != Waiting.SPIN_THEN_PARK) {
+            // Nobody signals such a queue's consumer.
+            mutex.unlock();
+            try {
+                return queue.config().waiting().idle(looks);
+            } finally {
+                mutex.lock();
+            }
+        }
+        if (hasLeader) {
+            follow(limitNs);
+        } else {
+            lead(limitNs);
+        }
+        return 0;
+    }
+
+    /**
+     * Sleeps on the queue's wake-up, which takes one thread. The list was empty after the look that came before, under the same
+     * hold of the mutex; from the announcement on, whoever publishes wakes this thread, also if another call has fetched the
+     * news by then.
+     */
+    private void lead(long limitNs) {
+        hasLeader = true;
+        wakeup.announce();
+        try {
+            if (consumer.isReady() || isClosed()) {
+                wakeup.cancel();
+            } else {
+                mutex.unlock();
+                try {
+                    wakeup.sleep(limitNs);
+                } finally {
+                    mutex.lock();
+                }
+            }
+        } finally {
+            // The others look for themselves; whoever finds nothing first leads next.
+            hasLeader = false;
+            wakeFollowers();
+        }
+    }
+
+    private void wakeFollowers() {
+        looksDue++;
+        lookAgain.signalAll();
+    }
+
+    private void follow(long limitNs) {
+        long seen = looksDue;
+        try {
+            for (long left = limitNs; seen == looksDue && left > 0; ) {
+                left = lookAgain.awaitNanos(left);
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    // ---- the deliver list and the cookies
+    // -----------------------------------------------------------------------------
+
+    /** Posts reads on the lanes that have joined since, so that their groups come here without being asked for. */
+    void join() {
+        mutex.lock();
+        try {
+            if (!isClosed()) {
+                collect();
+            }
+        } finally {
+            mutex.unlock();
+        }
+    }
+
+    /** Brings the deliver list up to date. */
+    private void collect() {
+        do {
+            arrived.clear();
+            consumer.poll(arrival, Integer.MAX_VALUE);
+            if (arrived.size() > 1 && queue.config().lanes() > 1) {
+                // Stable: the order within a lane holds.
+                arrived.sort((a, b) -> Long.signum(a.raisedAtNs - b.raisedAtNs));
+            }
+            deliverList.addAll(arrived);
+        } while (!arrived.isEmpty());
+        dropRevoked();
+    }
+
+    /** Copies a group, and posts its read again at once: the deliver list knows no bound but the producers' allocations. */
+    private void arrive(FaultGroup group) {
+        int ringCookie = group.cookie();
+        if (consumer.answerAndRepost(ringCookie, Answer.LATER) == Result.OK) {
+            MemorySegment records = MemorySegment.ofArray(new long[group.size() * RECORD / Long.BYTES]);
+            group.copyTo(records);
+            arrived.add(new Listed(ringCookie, group.raisedAtNs(), records));
+        }
+    }
+
+    private void dropRevoked() {
+        long revocations = consumer.revocations();
+        if (revocations == revocationsSeen) {
+            return;
+        }
+        revocationsSeen = revocations;
+        deliverList.removeIf(group -> !consumer.isOpen(group.ringCookie));
+        for (int cookie = 1; cookie < ringCookies.length; cookie++) {
+            if (ringCookies[cookie] != 0 && !consumer.isOpen(ringCookies[cookie])) {
+                free(cookie);
+            }
+        }
+    }
+
+    private int freeCookie() {
+        while (lowestFree < ringCookies.length && ringCookies[lowestFree] != 0) {
+            lowestFree++;
+        }
+        if (lowestFree == ringCookies.length) {
+            ringCookies = Arrays.copyOf(ringCookies, 2 * ringCookies.length);
+        }
+        return lowestFree;
+    }
+
+    private void free(int cookie) {
+        ringCookies[cookie] = 0;
+        lowestFree = Math.min(lowestFree, cookie);
+    }
+
+    // ---- closing
+    // ------------------------------------------------------------------------------------------------------
+
+    private boolean isClosed() {
+        return closed || queue.isClosing();
+    }
+
+    /** Closes the door, as closing the descriptor does. Later calls say {@code -EBADF}. Calling it again does nothing. */
+    @Override
+    public void close() {
+        shut();
+    }
+
+    /** Lets go of the lanes, and wakes who waits. */
+    void shut() {
+        mutex.lock();
+        try {
+            if (closed) {
+                return;
+            }
+            closed = true;
+            consumer.close();
+            deliverList.clear();
+            ringCookies = new int[0];
+            wakeFollowers();
+        } finally {
+            mutex.unlock();
+        }
+        wakeup.signal();
+    }
+
+    @Override
+    public String toString() {
+        mutex.lock();
+        try {
+            if (isClosed()) {
+                return "FaultFile[closed]";
+            }
+            int open = 0;
+            for (int ringCookie : ringCookies) {
+                open += ringCookie == 0 ? 0 : 1;
+            }
+            return "FaultFile[" + deliverList.size() + " to read, " + open + " read and not answered]";
+        } finally {
+            mutex.unlock();
+        }
+    }
+}

@@ -1,0 +1,166 @@
+package dev.faultline.ring;
+
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The memory of whoever reads and writes a {@link FaultFile}: segments at addresses, with nothing between them.
+ *
+ * <p>Threads: any. Ownership and lifetime: the segments stay the caller's; one whose memory was freed, or which the calling
+ * thread may not access, is as good as unmapped. Progress: a look-up takes no lock. Units: bytes; addresses are user addresses
+ * of Linux on x86-64, below 0x7ffffffff000. Errors: {@link #map} throws for what it refuses; an address where nothing is mapped
+ * is found out by the call that uses it, which then says {@code -EFAULT} or stops short.
+ */
+public final class UserMemory {
+    /** Where the user address range ends; {@code TASK_SIZE_MAX} of Linux on x86-64. */
+    static final long END = 0x7fff_ffff_f000L;
+
+    /** Where {@link #of} puts its one segment. */
+    static final long BASE = 0x1_0000;
+
+    private record Mapping(long address, MemorySegment segment, boolean writable) {
+        long end() {
+            return address + segment.byteSize();
+        }
+
+        MemorySegment from(long where) {
+            return segment.asSlice(where - address);
+        }
+
+        @Override
+        public String toString() {
+            return hex(address) + " to " + hex(end() - 1);
+        }
+    }
+
+    /** In the order of their addresses; replaced as a whole. */
+    private volatile Mapping[] mappings;
+
+    /** Memory with nothing mapped. */
+    public UserMemory() {
+        this(new Mapping[0]);
+    }
+
+    private UserMemory(Mapping[] mappings) {
+        this.mappings = mappings;
+    }
+
+    /** A segment by itself, at {@link #BASE}. */
+    static UserMemory of(MemorySegment segment) {
+        return new UserMemory(new Mapping[] {new Mapping(BASE, segment, !segment.isReadOnly())});
+    }
+
+    /**
+     * Puts a segment at an address.
+     *
+     * @param address of its first byte, 0 to 0x7ffffffff000 less the segment's size
+     * @param segment the memory, 1 byte or more
+     * @param writable whether a read may write there; false is a read-only page
+     * @throws IllegalArgumentException if the address is outside its range, the segment is empty, or read-only where {@code
+     *     writable} is asked for, or something is mapped there
+     */
+    public synchronized void map(long address, MemorySegment segment, boolean writable) {
+        long size = segment.byteSize();
+        if (size == 0) {
+            throw new IllegalArgumentException("segment=0 bytes: allowed 1 or more");
+        }
+        if (isOutside(address, size)) {
+            throw new IllegalArgumentException(
+                    "address=" + hex(address) + ": allowed 0 to " + hex(END - size) + " for " + size + " bytes");
+        }
+        if (writable && segment.isReadOnly()) {
+            throw new IllegalArgumentException("writable=true: allowed false for a read-only segment");
+        }
+        Mapping[] now = mappings;
+        int place = 0;
+        while (place < now.length && now[place].end() <= address) {
+            place++;
+        }
+        if (place < now.length && now[place].address < address + size) {
+            throw new IllegalArgumentException("address=" + hex(address) + " to " + hex(address + size - 1)
+                    + ": allowed is what does not overlap " + now[place] + ", which is mapped");
+        }
+        Mapping[] next = Arrays.copyOf(now, now.length + 1);
+        System.arraycopy(now, place, next, place + 1, now.length - place);
+        next[place] = new Mapping(address, segment, writable);
+        mappings = next;
+    }
+
+    /** Whether a range reaches outside the user address range, which is asked before anything else. */
+    static boolean isOutside(long address, long count) {
+        return count < 0 || address < 0 || address > END - count;
+    }
+
+    /**
+     * Writes to the memory, up to the first byte that cannot be written.
+     *
+     * @return how many bytes were written
+     */
+    long copyOut(MemorySegment from, long address) {
+        return copy(from, address, true);
+    }
+
+    /**
+     * Reads from the memory, up to the first byte that cannot be read.
+     *
+     * @return how many bytes were read
+     */
+    long copyIn(long address, MemorySegment to) {
+        return copy(to, address, false);
+    }
+
+    private long copy(MemorySegment own, long address, boolean out) {
+        long size = own.byteSize();
+        long done = 0;
+        while (done < size) {
+            Mapping there = find(address + done);
+            if (there == null
+                    || (out && !there.writable)
+                    || !there.segment.isAccessibleBy(Thread.currentThread())
+                    || !there.segment.scope().isAlive()) {
+                return done;
+            }
+            MemorySegment theirs = there.from(address + done);
+            long n = Math.min(size - done, theirs.byteSize());
+            try {
+                if (out) {
+                    MemorySegment.copy(own, done, theirs, 0, n);
+                } else {
+                    MemorySegment.copy(theirs, 0, own, done, n);
+                }
+            } catch (IllegalStateException e) {
+                return done; // freed this moment, by another thread
+            }
+            done += n;
+        }
+        return done;
+    }
+
+    private @Nullable Mapping find(long address) {
+        Mapping[] now = mappings;
+        int low = 0;
+        int high = now.length - 1;
+        while (low <= high) {
+            int middle = (low + high) >>> 1;
+            Mapping mapping = now[middle];
+            if (address < mapping.address) {
+                high = middle - 1;
+            } else if (address >= mapping.end()) {
+                low = middle + 1;
+            } else {
+                return mapping;
+            }
+        }
+        return null;
+    }
+
+    private static String hex(long address) {
+        return "0x" + Long.toHexString(address);
+    }
+
+    @Override
+    public String toString() {
+        return "UserMemory" + Arrays.toString(mappings);
+    }
+}
