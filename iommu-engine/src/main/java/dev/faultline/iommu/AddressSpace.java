@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
  * <p>Threads: any; a handler may map, unmap and evict, also on a thread that steps devices, even the device it answers, but
  * not inside {@link Device#step}. Ownership: who makes it closes it; its frames go back to {@link Frames}. Progress: mapping
  * is lock-free; {@link #unmap} and {@link #evict} wait until every thread that has entered a device is between two accesses,
- * a bounded time. Units: bytes; pages are 4 KiB; an address names the page it lies in.
+ * a bounded time; so their caller may hold no lock that such a thread waits for without stepping, awaiting or leaving. Units: bytes; pages are 4 KiB; an address names the page it lies in.
  *
  * <p>A page goes in this order: its entry is taken out of the table; the IOTLB is purged; the device TLBs are told, through
  * the invalidation log; every stepping thread has obeyed; the frame is used for something else.

@@ -19,6 +19,7 @@ import java.util.Random;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.ReentrantLock;
 import org.junit.jupiter.api.Test;
 
 /** Devices on several threads write and read back while their pages are taken away and brought back. */
@@ -28,42 +29,57 @@ class ConcurrencyTest {
 
     private final AtomicReference<Throwable> failure = new AtomicReference<>();
 
-    /** Pages that are not resident, and the handler's and the evictor's only shared state: one lock for each page. */
+    /** Pages that are not resident, and the handler's and the evictor's only shared state: one lock for each page. A thread that
+     * has entered a device never blocks on one: the holder may be evicting, and wait for that thread.
+     */
     private static final class Backing {
         final MemorySegment[] content;
+        final ReentrantLock[] locks;
         final AtomicLong evictions = new AtomicLong();
 
         Backing(Arena arena, int pages) {
             content = new MemorySegment[pages];
+            locks = new ReentrantLock[pages];
             for (int i = 0; i < pages; i++) {
                 content[i] = arena.allocate(PAGE);
+                locks[i] = new ReentrantLock();
             }
         }
 
         /** Takes a page out if it can be; true if a frame came free. */
         boolean evict(AddressSpace space, int page) {
-            synchronized (content[page]) {
+            if (!locks[page].tryLock()) {
+                return false;
+            }
+            try {
                 Eviction how = space.evict(BASE + (long) page * PAGE, content[page]);
                 if (how == Eviction.CLEAN || how == Eviction.DIRTY) {
                     evictions.incrementAndGet();
                     return true;
                 }
                 return false;
+            } finally {
+                locks[page].unlock();
             }
         }
 
-        void bring(AddressSpace space, int page, Random random) {
+        void bring(AddressSpace space, int page, Random random, Runnable meanwhile) {
             while (true) {
                 try {
-                    synchronized (content[page]) {
+                    while (!locks[page].tryLock()) {
+                        meanwhile.run();
+                    }
+                    try {
                         space.map(BASE + (long) page * PAGE, content[page], PERM_READ | PERM_WRITE);
+                    } finally {
+                        locks[page].unlock();
                     }
                     return;
                 } catch (OutOfFrames e) {
                     // Under pressure any page may go; wanted ones say BUSY.
                     int tries = 0;
                     while (!evict(space, random.nextInt(content.length)) && tries++ < 1000) {
-                        Thread.onSpinWait();
+                        meanwhile.run();
                     }
                 }
             }
@@ -93,7 +109,7 @@ class ConcurrencyTest {
             Backing backing = new Backing(arena, pages);
             Random handlerRandom = new Random(seeds.nextLong());
             var worker = queue.consumer().run(group -> {
-                backing.bring(space, (int) ((group.address(0) - BASE) / PAGE), handlerRandom);
+                backing.bring(space, (int) ((group.address(0) - BASE) / PAGE), handlerRandom, Thread::onSpinWait);
                 return Answer.SUCCESS;
             });
             AtomicBoolean stop = new AtomicBoolean();
@@ -162,40 +178,43 @@ class ConcurrencyTest {
             free.add(slot);
         };
         int started = 0;
-        while (started < accesses || free.size() < window) {
-            while (started < accesses && !free.isEmpty()) {
-                int slot = free.removeLast();
-                // Within a page, where order is kept.
-                int at = random.nextInt(pages) * PAGE + random.nextInt(PAGE - 64);
-                boolean write = random.nextBoolean();
-                if (write) {
-                    byte[] bytes = new byte[64];
-                    random.nextBytes(bytes);
-                    buffers[slot].copyFrom(MemorySegment.ofArray(bytes));
-                    MemorySegment.copy(buffers[slot], ValueLayout.JAVA_BYTE, 0, model, at, 64);
-                    expected[slot] = null;
-                } else {
-                    expected[slot] = java.util.Arrays.copyOfRange(model, at, at + 64);
+        try {
+            while (started < accesses || free.size() < window) {
+                while (started < accesses && !free.isEmpty()) {
+                    int slot = free.removeLast();
+                    // Within a page, where order is kept.
+                    int at = random.nextInt(pages) * PAGE + random.nextInt(PAGE - 64);
+                    boolean write = random.nextBoolean();
+                    if (write) {
+                        byte[] bytes = new byte[64];
+                        random.nextBytes(bytes);
+                        buffers[slot].copyFrom(MemorySegment.ofArray(bytes));
+                        MemorySegment.copy(buffers[slot], ValueLayout.JAVA_BYTE, 0, model, at, 64);
+                        expected[slot] = null;
+                    } else {
+                        expected[slot] = java.util.Arrays.copyOfRange(model, at, at + 64);
+                    }
+                    Result result = device.start(
+                            write ? Access.WRITE : Access.READ,
+                            base + at,
+                            buffers[slot],
+                            0,
+                            64,
+                            FaultProducer.NO_PASID,
+                            slot);
+                    if (result != Result.OK) {
+                        throw new AssertionError("start " + result);
+                    }
+                    started++;
                 }
-                Result result = device.start(
-                        write ? Access.WRITE : Access.READ,
-                        base + at,
-                        buffers[slot],
-                        0,
-                        64,
-                        FaultProducer.NO_PASID,
-                        slot);
-                if (result != Result.OK) {
-                    throw new AssertionError("start " + result);
+                if (!device.step() && device.poll(sink) == 0) {
+                    device.await(1_000_000);
                 }
-                started++;
+                device.poll(sink);
             }
-            if (!device.step() && device.poll(sink) == 0) {
-                device.await(1_000_000);
-            }
-            device.poll(sink);
+        } finally {
+            device.leave();
         }
-        device.leave();
     }
 
     /** Two threads, each stepping a device and handling faults itself, evict from each other. */
@@ -253,7 +272,7 @@ class ConcurrencyTest {
                                         int missing = (int) ((group.address(0) - BASE) / PAGE);
                                         backings.get(me).evict(spaces.get(me), random.nextInt(16));
                                         backings.get(1 - me).evict(spaces.get(1 - me), random.nextInt(16));
-                                        backings.get(me).bring(spaces.get(me), missing, random);
+                                        backings.get(me).bring(spaces.get(me), missing, random, device::step);
                                         if (consumer.answerAndRepost(group.cookie(), Answer.SUCCESS) != Result.OK) {
                                             throw new AssertionError("answer");
                                         }

@@ -22,7 +22,11 @@ import java.util.Map;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 
-/** Numbers of scenarios are those of docs on PCIe ATS and PRI: group, index, allocation, stale translations. */
+/**
+ * What a device does as a PCIe function with ATS and PRI would. Such scenarios are numbered: 1 a plain group, 2 two groups
+ * answered in the other order, 4 an invalid request, 10 the allocation as a limit, 11 no allocation, 23 a stale translation, 29
+ * bad input.
+ */
 class DeviceTest {
     private static final long BASE = 0x7000_0000L;
     private static final int PAGE = Frames.BYTES;

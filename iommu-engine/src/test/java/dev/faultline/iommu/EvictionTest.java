@@ -183,6 +183,30 @@ class EvictionTest {
     }
 
     @Test
+    void givesTheFrameAwayOnlyAfterEveryStepperHasStepped() throws InterruptedException {
+        try (Rig rig = Rig.open()) {
+            Device device = rig.device(DeviceConfig.pri("d"));
+            rig.start(device, Access.WRITE, BASE, rig.bytes(8, 1), 1);
+            rig.finish(device);
+            long free = rig.iommu.frames().freeCount();
+            MemorySegment store = rig.bytes(PAGE, 0);
+            Thread evicts = Thread.ofPlatform().start(() -> rig.space.evict(BASE, store));
+            while (rig.space.isMapped(BASE)) {
+                Thread.onSpinWait();
+            }
+            evicts.join(50);
+            assertTrue(evicts.isAlive(), "this thread has not stepped");
+            assertEquals(free, rig.iommu.frames().freeCount());
+            assertEquals(0, store.get(java.lang.foreign.ValueLayout.JAVA_BYTE, 0));
+            device.step();
+            evicts.join();
+            assertEquals(free + 1, rig.iommu.frames().freeCount());
+            assertEquals(1, store.get(java.lang.foreign.ValueLayout.JAVA_BYTE, 0));
+            device.leave();
+        }
+    }
+
+    @Test
     void waitsForNobodyWhoAwaits() throws InterruptedException {
         try (Rig rig = new Rig(IommuConfig.small().withLimitNs(2_000_000_000), QueueConfig.of(16))) {
             Device device = rig.iommu.device(DeviceConfig.pri("d"));
