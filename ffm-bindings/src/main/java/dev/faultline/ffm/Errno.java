@@ -49,6 +49,9 @@ public final class Errno {
     /** No such system call. */
     public static final int ENOSYS = 38;
 
+    /** No socket. */
+    public static final int ENOTSOCK = 88;
+
     /** The message does not fit. */
     public static final int EMSGSIZE = 90;
 
@@ -82,6 +85,7 @@ public final class Errno {
             case ESPIPE -> "ESPIPE";
             case EPIPE -> "EPIPE";
             case ENOSYS -> "ENOSYS";
+            case ENOTSOCK -> "ENOTSOCK";
             case EMSGSIZE -> "EMSGSIZE";
             case EOPNOTSUPP -> "EOPNOTSUPP";
             case ECONNRESET -> "ECONNRESET";

@@ -22,6 +22,9 @@ import org.jspecify.annotations.Nullable;
  * or the negative errno (see {@link Errno}); none throws for what the kernel refuses. Source: the manual pages of section 2.
  */
 public final class LinuxCalls implements AutoCloseable {
+    /** {@code SOCK_STREAM}: bytes without bounds. */
+    public static final int SOCK_STREAM = 1;
+
     /** {@code SOCK_SEQPACKET}: messages keep their bounds, and arrive in order. */
     public static final int SOCK_SEQPACKET = 5;
 
@@ -37,10 +40,22 @@ public final class LinuxCalls implements AutoCloseable {
     /** {@code POLLHUP}: the other end is gone. */
     public static final int POLLHUP = 0x010;
 
+    /** {@code POLLNVAL}: no such descriptor is open. */
+    public static final int POLLNVAL = 0x020;
+
     /** {@code POLLRDNORM}: what {@link #POLLIN} says, in the words of System V. */
     public static final int POLLRDNORM = 0x040;
 
+    /** {@code POLLRDHUP}: the other end will write no more. Told only where it is asked for. */
+    public static final int POLLRDHUP = 0x2000;
+
+    /** How many descriptors one {@link #poll(int[], int[], int[], int)} takes. */
+    public static final int MOST_POLLED = 16;
+
     private static final int AF_UNIX = 1;
+    private static final int SOL_SOCKET = 1;
+    private static final int SO_TYPE = 3;
+    private static final int POLLFD_BYTES = 8;
     private static final int SOCK_CLOEXEC = 0x80000;
     private static final int CPU_SET_BYTES = 128;
     private static final int SCRATCH_BYTES = CPU_SET_BYTES;
@@ -131,6 +146,59 @@ public final class LinuxCalls implements AutoCloseable {
         try {
             int n = (int) Functions.POLL.invokeExact(errno, scratch, 1L, timeoutMs);
             return n < 0 ? -lastErrno() : n == 0 ? 0 : SharedWords.getInt(scratch, 4) >>> 16;
+        } catch (Throwable t) {
+            throw unexpected(t);
+        }
+    }
+
+    /**
+     * {@code poll(2)} on several descriptors.
+     *
+     * @param fds the descriptors; a negative one is passed over
+     * @param events what to wait for on each, {@link #POLLIN} and so on
+     * @param revents takes the events that hold on each; left as it is after an error
+     * @param timeoutMs milliseconds; 0 does not wait, a negative number waits without limit
+     * @return how many descriptors have events, 0 if the time ran out, or a negative errno
+     * @throws IllegalArgumentException if there are more than {@link #MOST_POLLED}, or the arrays differ in length
+     */
+    public int poll(int[] fds, int[] events, int[] revents, int timeoutMs) {
+        int count = fds.length;
+        if (count > MOST_POLLED || events.length != count || revents.length != count) {
+            throw new IllegalArgumentException("fds.length=" + count + ", events.length=" + events.length
+                    + ", revents.length=" + revents.length + ": allowed the same three, up to " + MOST_POLLED);
+        }
+        for (int i = 0; i < count; i++) {
+            SharedWords.putInt(scratch, (long) i * POLLFD_BYTES, fds[i]);
+            SharedWords.putInt(scratch, (long) i * POLLFD_BYTES + 4, events[i] & 0xffff);
+        }
+        int n;
+        try {
+            n = (int) Functions.POLL.invokeExact(errno, scratch, (long) count, timeoutMs);
+        } catch (Throwable t) {
+            throw unexpected(t);
+        }
+        if (n < 0) {
+            return -lastErrno();
+        }
+        for (int i = 0; i < count; i++) {
+            revents[i] = SharedWords.getInt(scratch, (long) i * POLLFD_BYTES + 4) >>> 16;
+        }
+        return n;
+    }
+
+    /**
+     * The type of a socket: {@code getsockopt(2)} for {@code SO_TYPE}.
+     *
+     * @param fd a descriptor
+     * @return {@link #SOCK_STREAM}, {@link #SOCK_SEQPACKET} or another type, or a negative errno: {@link Errno#ENOTSOCK} for
+     *     what is no socket
+     */
+    public int socketType(int fd) {
+        SharedWords.putInt(scratch, 4, 4);
+        try {
+            int n = (int)
+                    Functions.SOCKET_OPTION.invokeExact(errno, fd, SOL_SOCKET, SO_TYPE, scratch, scratch.asSlice(4));
+            return n < 0 ? -lastErrno() : SharedWords.getInt(scratch, 0);
         } catch (Throwable t) {
             throw unexpected(t);
         }
@@ -273,7 +341,7 @@ public final class LinuxCalls implements AutoCloseable {
     /** Bound on first use, so that a machine without them can still load the class and be told why. */
     private static final class Functions {
         static final String[] NAMES = {
-            "read", "write", "poll", "close", "socketpair", "sched_setaffinity", "sched_getaffinity"
+            "read", "write", "poll", "close", "socketpair", "getsockopt", "sched_setaffinity", "sched_getaffinity"
         };
         static final MemoryLayout CAPTURE = Linker.Option.captureStateLayout();
         static final MethodHandle READ = bind("read", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG));
@@ -282,6 +350,8 @@ public final class LinuxCalls implements AutoCloseable {
         static final MethodHandle CLOSE = bind("close", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
         static final MethodHandle SOCKETPAIR =
                 bind("socketpair", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, ADDRESS));
+        static final MethodHandle SOCKET_OPTION =
+                bind("getsockopt", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, ADDRESS, ADDRESS));
         static final MethodHandle SET_AFFINITY =
                 bind("sched_setaffinity", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, ADDRESS));
         static final MethodHandle GET_AFFINITY =

@@ -68,6 +68,43 @@ class LinuxCallsTest {
     }
 
     @Test
+    void severalDescriptorsAreLookedAtTogether() {
+        int[] a = new int[2];
+        int[] b = new int[2];
+        assertEquals(0, calls.socketpair(LinuxCalls.SOCK_SEQPACKET, a));
+        assertEquals(0, calls.socketpair(LinuxCalls.SOCK_STREAM, b));
+        assertEquals(LinuxCalls.SOCK_SEQPACKET, calls.socketType(a[0]));
+        assertEquals(LinuxCalls.SOCK_STREAM, calls.socketType(b[0]));
+        assertEquals(-Errno.EBADF, calls.socketType(-1));
+        MemorySegment s = buffer.segment();
+        int[] fds = {a[0], -1, b[0]};
+        int[] events = {LinuxCalls.POLLIN, LinuxCalls.POLLIN, LinuxCalls.POLLIN | LinuxCalls.POLLOUT};
+        int[] revents = new int[3];
+        try {
+            assertEquals(1, calls.poll(fds, events, revents, 0));
+            assertArrayEquals(new int[] {0, 0, LinuxCalls.POLLOUT}, revents);
+            assertEquals(8, calls.write(a[1], s, 8));
+            assertEquals(2, calls.poll(fds, events, revents, 1000));
+            assertArrayEquals(new int[] {LinuxCalls.POLLIN, 0, LinuxCalls.POLLOUT}, revents);
+            assertEquals(8, calls.read(a[0], s, 8));
+            fds[2] = -1;
+            assertEquals(0, calls.poll(fds, events, revents, 1));
+            assertArrayEquals(new int[3], revents);
+        } finally {
+            for (int fd : new int[] {a[0], a[1], b[0], b[1]}) {
+                assertEquals(0, calls.close(fd));
+            }
+        }
+        fds[0] = a[0];
+        assertEquals(1, calls.poll(fds, events, revents, 0));
+        assertEquals(LinuxCalls.POLLNVAL, revents[0]);
+        assertEquals(
+                "fds.length=3, events.length=3, revents.length=2: allowed the same three, up to 16",
+                assertThrows(IllegalArgumentException.class, () -> calls.poll(fds, events, new int[2], 0))
+                        .getMessage());
+    }
+
+    @Test
     void everyCallSaysItsErrno() {
         MemorySegment s = buffer.segment();
         assertEquals(-Errno.EBADF, calls.read(-1, s, 8));

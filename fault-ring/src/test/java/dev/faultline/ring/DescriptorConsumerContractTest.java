@@ -1,0 +1,54 @@
+package dev.faultline.ring;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import java.util.List;
+
+class DescriptorConsumerContractTest extends ConsumerContract {
+    @Override
+    Source source(int entries, int largestGroup) {
+        return new SocketSource(entries, largestGroup);
+    }
+
+    private static final class SocketSource implements Source {
+        private final long socketsBefore = DescriptorConsumerTest.sockets();
+        private final SocketPeer peer = new SocketPeer();
+        private final DescriptorConsumer consumer;
+
+        SocketSource(int entries, int largestGroup) {
+            consumer = DescriptorConsumer.open(peer.descriptor(), entries, largestGroup);
+        }
+
+        @Override
+        public FaultConsumer consumer() {
+            return consumer;
+        }
+
+        @Override
+        public void raise(int tag, int size) {
+            peer.raise(tag, size);
+        }
+
+        @Override
+        public void step() {
+            peer.takeAnswers();
+        }
+
+        @Override
+        public List<String> answers() {
+            return peer.answers;
+        }
+
+        @Override
+        public void end() {
+            peer.hangUp();
+        }
+
+        @Override
+        public void close() {
+            consumer.close();
+            peer.close();
+            assertEquals(socketsBefore, DescriptorConsumerTest.sockets());
+        }
+    }
+}
