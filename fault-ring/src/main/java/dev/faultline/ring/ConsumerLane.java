@@ -37,11 +37,21 @@ final class ConsumerLane {
     private int controlHead;
     private int controlTail;
 
+    /** Cancels whose completion has not been handed over. */
+    private int cancels;
+
+    /** For each slot the cookie whose read has not been posted again, or 0; and what that read was posted with. */
+    private final int[] owedCookies;
+
+    private final long[] owedUserData;
+
     ConsumerLane(Lane lane, int mostReads) {
         this.lane = lane;
         this.memory = lane.memory;
         this.layout = lane.layout;
         this.mostReads = mostReads;
+        this.owedCookies = new int[layout.allocation()];
+        this.owedUserData = new long[layout.allocation()];
         this.claims = layout.claimOffset(0);
         this.buffers = layout.bufferOffset(0);
         this.bufferBytes = layout.bufferBytes();
@@ -49,14 +59,22 @@ final class ConsumerLane {
         this.submissions = new EntryWriter(memory, layout.submissionsOffset(), layout.submissionEntries());
     }
 
-    // ---- submissions
-    // --------------------------------------------------------------------------------------------------
+    // ---- submissions ----
 
     boolean hasRoomForReads(int count) {
         return count <= mostReads - reads && hasRoomForControl();
     }
 
-    boolean hasRoomForControl() {
+    boolean hasRoomForCancel() {
+        return cancels < LaneLayout.CONTROL_ENTRIES && hasRoomForControl();
+    }
+
+    /** Control entries are few, and what is no answer never takes the room that answers need. */
+    private boolean hasRoomForControl() {
+        return submissions.canClaim() && hasFreeControl();
+    }
+
+    private boolean hasFreeControl() {
         dropTakenControls();
         if (controlTail - controlHead < LaneLayout.CONTROL_ENTRIES) {
             return true;
@@ -78,8 +96,12 @@ final class ConsumerLane {
         control(LaneLayout.OPCODE_POST, userData, count);
     }
 
-    /** Stages an operation that is no answer; the caller has asked {@link #hasRoomForControl}. */
-    void control(int opcode, long userData, int count) {
+    void cancel(int opcode, long userData) {
+        cancels++;
+        control(opcode, userData, 0);
+    }
+
+    private void control(int opcode, long userData, int count) {
         openEntry = -1;
         controlPositions[controlTail++ % LaneLayout.CONTROL_ENTRIES] = submissions.position();
         long entry = submissions.claim();
@@ -94,30 +116,34 @@ final class ConsumerLane {
     /** Answers a group this consumer has been given. */
     Result answer(int cookie, int code) {
         int slot = lane.cookies.slot(cookie);
-        if (slot >= layout.allocation()) {
+        if (cookie == 0 || slot >= layout.allocation()) {
             return Result.STALE;
         }
-        long claim = claims + (long) slot * LaneLayout.CLAIM_BYTES;
-        long word = SharedWords.getLong(memory, claim + LaneLayout.CLAIM_WORD);
-        if (cookie == 0 || (int) word != cookie) {
-            return Result.STALE;
-        }
-        if (isRevoked(slot, word)) {
-            SharedWords.putLong(memory, claim + LaneLayout.CLAIM_WORD, 0);
-            if ((code & LaneLayout.CODE_REPOST) != 0) {
-                stage(
-                        cookie,
-                        LaneLayout.CODE_LATER | LaneLayout.CODE_REPOST,
-                        SharedWords.getLong(memory, claim + LaneLayout.CLAIM_USER_DATA));
+        boolean later = (code & LaneLayout.CODE_LATER) != 0;
+        // A read is given back once, whatever became of its group, and never beyond what the lane can hold.
+        boolean reposts = false;
+        if (owedCookies[slot] == cookie) {
+            reposts = (code & LaneLayout.CODE_REPOST) != 0 && reads < mostReads;
+            if (reposts || !later) {
+                owedCookies[slot] = 0;
             }
-            return Result.STALE;
         }
-        if ((code & LaneLayout.CODE_LATER) == 0) {
-            SharedWords.putLong(memory, claim + LaneLayout.CLAIM_WORD, 0);
-        } else if ((code & LaneLayout.CODE_REPOST) == 0) {
-            return Result.OK;
+        int repost = reposts ? LaneLayout.CODE_REPOST : 0;
+        long claim = claims + (long) slot * LaneLayout.CLAIM_BYTES;
+        long word = SharedWords.getLong(memory, claim);
+        boolean stale = (int) word != cookie;
+        if (!stale && isRevoked(slot, word)) {
+            SharedWords.putLong(memory, claim, 0);
+            stale = true;
         }
-        stage(cookie, code, SharedWords.getLong(memory, claim + LaneLayout.CLAIM_USER_DATA));
+        if (stale || later) {
+            if (reposts) {
+                stage(cookie, LaneLayout.CODE_LATER | repost, owedUserData[slot]);
+            }
+            return stale ? Result.STALE : Result.OK;
+        }
+        SharedWords.putLong(memory, claim, 0);
+        stage(cookie, (code & ~LaneLayout.CODE_REPOST) | repost, owedUserData[slot]);
         return Result.OK;
     }
 
@@ -128,8 +154,8 @@ final class ConsumerLane {
             return Result.STALE;
         }
         long claim = claims + (long) slot * LaneLayout.CLAIM_BYTES;
-        long word = SharedWords.getLongVolatile(memory, claim + LaneLayout.CLAIM_WORD);
-        if ((int) word != cookie || !SharedWords.compareAndSetLong(memory, claim + LaneLayout.CLAIM_WORD, word, 0)) {
+        long word = SharedWords.getLongVolatile(memory, claim);
+        if ((int) word != cookie || !SharedWords.compareAndSetLong(memory, claim, word, 0)) {
             return Result.STALE;
         }
         if (isRevoked(slot, word)) {
@@ -145,8 +171,7 @@ final class ConsumerLane {
         if (slot >= layout.allocation()) {
             return false;
         }
-        long word = SharedWords.getLongVolatile(
-                memory, claims + (long) slot * LaneLayout.CLAIM_BYTES + LaneLayout.CLAIM_WORD);
+        long word = SharedWords.getLongVolatile(memory, claims + (long) slot * LaneLayout.CLAIM_BYTES);
         return (int) word == cookie && !isRevoked(slot, word);
     }
 
@@ -167,7 +192,9 @@ final class ConsumerLane {
         if (openEntry < 0 || openCount == LaneLayout.ANSWERS_PER_ENTRY || (reposts && openUserData != userData)) {
             long entry = submissions.claim();
             if (entry < 0) {
-                // Only answers that crossed an expiry can make the ring this full; they take the slower way.
+                // Rare: a slot whose answer has not been taken was freed meanwhile and used again, or sent LATER as
+                // well. The
+                // slower way has room.
                 lane.answerFromOutside(cookie, code, userData);
                 return;
             }
@@ -198,11 +225,19 @@ final class ConsumerLane {
         return n;
     }
 
-    // ---- completions
-    // --------------------------------------------------------------------------------------------------
+    // ---- completions ----
 
     boolean isReady() {
         return completions.isReady();
+    }
+
+    /** The lane is gone: reads that were under way to it end here. */
+    void endRest(CompletionHandler handler) {
+        if (reads > 0) {
+            int rest = reads;
+            reads = 0;
+            handler.ended(0, Result.CLOSED, rest);
+        }
     }
 
     /** Gives back the entries of the last {@link #drain}; views of them end. */
@@ -225,6 +260,7 @@ final class ConsumerLane {
                 case LaneLayout.KIND_GROUP ->
                     group(handler, view, entry, buffer, count, (int) word >>> LaneLayout.KIND_BITS, userData);
                 case LaneLayout.KIND_CANCELLED -> {
+                    cancels--;
                     reads -= count;
                     handler.ended(userData, Result.CANCELLED, count);
                 }
@@ -251,8 +287,9 @@ final class ConsumerLane {
                     + " in a completion of lane=" + lane.index + ": the memory was written by somebody else");
         }
         long claim = claims + (long) slot * LaneLayout.CLAIM_BYTES;
-        SharedWords.putLong(memory, claim + LaneLayout.CLAIM_USER_DATA, userData);
-        SharedWords.putLong(memory, claim + LaneLayout.CLAIM_WORD, (cookie & 0xffff_ffffL) | ((long) revoked << 32));
+        owedCookies[slot] = cookie;
+        owedUserData[slot] = userData;
+        SharedWords.putLong(memory, claim, (cookie & 0xffff_ffffL) | ((long) revoked << 32));
         reads--;
         handler.group(userData, view);
     }

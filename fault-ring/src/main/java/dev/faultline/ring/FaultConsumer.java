@@ -17,11 +17,11 @@ import java.util.Set;
 public interface FaultConsumer extends AutoCloseable {
     /**
      * Posts reads: room for that many groups, on every lane the queue has, and on each lane that joins later, until the next
-     * post.
+     * post. A lane that cannot hold as many more keeps what it has.
      *
      * @param userData given back with each completion
      * @param reads how many, 1 or more
-     * @return {@link Result#OK}; {@link Result#FULL} if a lane would hold more than it can: nothing was posted; {@link
+     * @return {@link Result#OK}; {@link Result#FULL} if no lane could hold as many more: nothing was posted; {@link
      *     Result#CLOSED}
      * @throws IllegalArgumentException if {@code reads} is below 1
      */
@@ -44,8 +44,9 @@ public interface FaultConsumer extends AutoCloseable {
      *
      * @param cookie the group's
      * @param code the answer; {@link Answer#LATER} only posts the read again
-     * @return as {@link #answer}; with {@link Result#STALE} for a group that was answered automatically the read is posted all the
-     *     same, unless this consumer has been given a later group since that took its slot; inside the handler it always is
+     * @return as {@link #answer}. Whatever it is but {@link Result#CLOSED}, the read is posted if the group was given to this
+     *     consumer and its read has neither been posted again nor given up by {@link #answer}, no later group was given in the
+     *     same slot, and the lane has room: inside a handler that means always
      */
     @CheckReturnValue
     Result answerAndRepost(int cookie, Answer code);

@@ -103,8 +103,7 @@ public final class FaultFile implements AutoCloseable {
         }
     }
 
-    // ---- read and write
-    // -----------------------------------------------------------------------------------------------
+    // ---- read and write ----
 
     /**
      * Takes groups off the deliver list, as many whole ones as fit.
@@ -278,8 +277,7 @@ public final class FaultFile implements AutoCloseable {
         }
     }
 
-    // ---- poll
-    // ---------------------------------------------------------------------------------------------------------
+    // ---- poll ----
 
     /**
      * Waits until something asked for is possible.
@@ -378,8 +376,7 @@ public final class FaultFile implements AutoCloseable {
         }
     }
 
-    // ---- the deliver list and the cookies
-    // -----------------------------------------------------------------------------
+    // ---- the deliver list and the cookies ----
 
     /** Posts reads on the lanes that have joined since, so that their groups come here without being asked for. */
     void join() {
@@ -446,8 +443,7 @@ public final class FaultFile implements AutoCloseable {
         lowestFree = Math.min(lowestFree, cookie);
     }
 
-    // ---- closing
-    // ------------------------------------------------------------------------------------------------------
+    // ---- closing ----
 
     private boolean isClosed() {
         return closed || queue.isClosing();

@@ -119,7 +119,8 @@ public final class FaultGroup {
     /**
      * When the group became whole.
      *
-     * @return {@link System#nanoTime} of its lane's clock, which is read once a batch: up to one poll of the producer old
+     * @return {@link System#nanoTime} as the lane's producer read it last: not later than the moment itself, and earlier by as long
+     *     as the producer has not polled
      */
     public long raisedAtNs() {
         return raisedAtNs;

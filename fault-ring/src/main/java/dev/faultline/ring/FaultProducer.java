@@ -43,7 +43,7 @@ public interface FaultProducer extends AutoCloseable {
      * @param last whether the group is whole with this request
      * @return {@link Result#OK}; {@link Result#FULL} if as many groups are open as were allocated: nothing was raised; {@link
      *     Result#SHORT_BUFFER} if the group has become larger than the queue's largest: all of it is dropped, nothing is
-     *     answered; {@link Result#CLOSED}
+     *     answered, and nothing more of it may be raised; {@link Result#CLOSED}
      * @throws IllegalArgumentException if {@code pasid}, {@code group} or {@code access} is outside its range
      */
     @CheckReturnValue

@@ -3,6 +3,7 @@ package dev.faultline.ring;
 import dev.faultline.ffm.CacheLine;
 import dev.faultline.ring.internal.Wakeup;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
@@ -46,6 +47,7 @@ public final class FaultQueue implements AutoCloseable {
 
     private volatile @Nullable Lane[] lanes;
     private final int[] lastCookies;
+    private final AtomicLong held = new AtomicLong();
     private Accounting departed = Accounting.ZERO;
     private @Nullable RingConsumer consumer;
     private @Nullable FaultFile file;
@@ -208,7 +210,7 @@ public final class FaultQueue implements AutoCloseable {
     /**
      * What became of every group raised on this queue, also by producers that are closed.
      *
-     * @return the counts; each lane's are of one moment
+     * @return the counts; each lane's are of one moment. A lane whose thread does not poll for 200 ms is read from outside
      */
     public Accounting accounting() {
         Accounting sum;
@@ -288,17 +290,31 @@ public final class FaultQueue implements AutoCloseable {
             if (worker != null) {
                 worker.close();
             }
+            Wakeup rest = new Wakeup();
             while (!reader.leaveIfIdle() && System.nanoTime() - end < 0) {
-                LockSupport.parkNanos(100_000);
+                rest.announce();
+                rest.sleep(100_000);
             }
         }
+        if (heldBytes() > 0) {
+            LOG.warn("{} bytes of lanes are still in use: they are kept until their ends leave", heldBytes());
+        }
+        RuntimeException failure = null;
         for (Lane lane : open) {
-            if (lane != null && !lane.isFreed()) {
-                LOG.warn(
-                        "lane {} still has an end in use: its {} bytes are kept until that end leaves",
-                        lane.index,
-                        lane.regionBytes());
+            try {
+                if (lane != null) {
+                    lane.tellHere();
+                }
+            } catch (RuntimeException e) {
+                if (failure == null) {
+                    failure = e;
+                } else {
+                    failure.addSuppressed(e);
+                }
             }
+        }
+        if (failure != null) {
+            throw failure;
         }
     }
 
@@ -317,13 +333,12 @@ public final class FaultQueue implements AutoCloseable {
      * @return bytes of every lane that is not freed; 0 after a {@link #close} that both ends left in time
      */
     public long heldBytes() {
-        long sum = 0;
-        for (Lane lane : lanes) {
-            if (lane != null && !lane.isFreed()) {
-                sum += lane.regionBytes();
-            }
-        }
-        return sum;
+        return held.get();
+    }
+
+    /** A lane's region was allocated, or freed. */
+    void countHeld(long bytes) {
+        held.addAndGet(bytes);
     }
 
     private void keepDeadlines() {

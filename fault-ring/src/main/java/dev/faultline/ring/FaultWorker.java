@@ -52,6 +52,9 @@ public final class FaultWorker implements AutoCloseable {
     }
 
     private void handle(long userData, FaultGroup group) {
+        if (stopping) {
+            return;
+        }
         int cookie = group.cookie();
         Answer answer;
         try {

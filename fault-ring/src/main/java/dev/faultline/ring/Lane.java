@@ -15,6 +15,7 @@ import dev.faultline.ring.internal.Wakeup;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.LongPredicate;
@@ -25,17 +26,20 @@ import org.jspecify.annotations.Nullable;
  * come back and go to the sink.
  *
  * <p>Plain memory that only the thread inside the {@link LaneGate} touches, but for {@code ended}, {@code sides} and {@code
- * accountingAtClose}. During a visit the sink is not called, for it belongs to the thread that enters: what is answered then is
- * kept until that thread polls.
+ * accountingAtClose}. The sink is called by the thread that has entered, last in each call: what a visitor answers is kept, slot and
+ * all, until that thread polls.
  */
 final class Lane implements FaultProducer {
     /** How many groups are staged before they are published without being asked. */
     private static final int BATCH = 16;
 
-    /** The clock is read after so many answers, and once in so many polls that find nothing. */
+    /** The clock is read after so many answers, and once in so many polls that find nothing, the first of them included. */
     private static final int ANSWERS_PER_CLOCK = 64;
 
-    private static final int IDLE_POLLS_PER_CLOCK = 32;
+    private static final int IDLE_POLLS_PER_CLOCK = 4;
+
+    /** How long somebody who wants to see inside waits for the thread that is. */
+    private static final long LOOK_LIMIT_NS = 200_000_000;
 
     final int index;
     final LaneLayout layout;
@@ -62,9 +66,6 @@ final class Lane implements FaultProducer {
 
     private volatile @Nullable Accounting accountingAtClose;
 
-    /** Whether the thread inside is one that entered, so that the sink may be called. */
-    private boolean sinkHere;
-
     /** False once closing has begun: what is raised by a sink that is told of it is refused. */
     private boolean admits = true;
 
@@ -74,7 +75,6 @@ final class Lane implements FaultProducer {
     private long[] untoldAtClose = {};
 
     private int untoldGiven;
-    private int toldByTasks;
 
     private long nowNs;
     private int idlePolls;
@@ -86,7 +86,7 @@ final class Lane implements FaultProducer {
         this.queue = queue;
         this.config = queue.config();
         this.index = index;
-        this.sink = sink;
+        this.sink = Objects.requireNonNull(sink, "sink");
         this.gate = new LaneGate(index, config.waiting() == Waiting.SPIN_THEN_PARK);
         this.cookies = Cookies.of(config.lanes(), allocation);
         this.layout = LaneLayout.of(config, allocation);
@@ -97,6 +97,7 @@ final class Lane implements FaultProducer {
         this.table = new ResponseTable(memory, layout, cookies, index, lastCookie);
         this.reads = new PostedReads(config.entries());
         this.nowNs = System.nanoTime();
+        queue.countHeld(region.bytes());
     }
 
     @Override
@@ -104,22 +105,30 @@ final class Lane implements FaultProducer {
         if (!gate.enter()) {
             return false;
         }
-        sinkHere = true;
-        nowNs = System.nanoTime();
+        readClock();
         return true;
     }
 
     @Override
     public void leave() {
         gate.checkEntered("leave");
-        flush();
-        gate.runTasks();
-        sinkHere = false;
-        gate.leave();
+        try {
+            gate.runTasks();
+            tellUntold();
+            publish();
+        } finally {
+            gate.leave();
+        }
     }
 
-    // ---- raising
-    // ------------------------------------------------------------------------------------------------------
+    private void readClock() {
+        nowNs = System.nanoTime();
+        if (!closed) {
+            table.stamp(nowNs);
+        }
+    }
+
+    // ---- raising ----
 
     @Override
     public Result raise(long tag, int device, int pasid, int group, long address, int access, boolean last) {
@@ -160,7 +169,7 @@ final class Lane implements FaultProducer {
             table.linkOpen(slot, nowNs);
             deliverWaiting();
             if (completions.staged() >= BATCH) {
-                flush();
+                publish();
             }
         }
         return Result.OK;
@@ -204,62 +213,61 @@ final class Lane implements FaultProducer {
 
     @Override
     public void flush() {
+        gate.checkEntered("flush");
+        publish();
+    }
+
+    private void publish() {
         if (!closed && completions.publish()) {
             queue.signalConsumer();
         }
     }
 
-    // ---- taking answers
-    // -----------------------------------------------------------------------------------------------
+    // ---- taking answers ----
 
     @Override
     public int poll() {
         gate.checkEntered("poll");
-        if (closed) {
-            return tellRest();
-        }
-        flush();
-        int told = table.hasUntold() ? tellUntold() : 0;
-        if (gate.hasTasks()) {
-            toldByTasks = 0;
+        if (!closed) {
+            publish();
             gate.runTasks();
-            told += toldByTasks;
-            if (closed) {
-                return told;
-            }
         }
-        told += takeSubmissions();
+        if (closed) {
+            return tellUntold();
+        }
+        takeSubmissions();
         deliverWaiting();
-        flush();
+        publish();
+        int told = tellUntold();
         if (told > 0) {
+            // What the sink has raised just now.
+            publish();
             idlePolls = 0;
             answersSinceClock += told;
             if (answersSinceClock >= ANSWERS_PER_CLOCK) {
-                told += tick();
+                expireOverdue();
+                told += tellUntold();
             }
         } else if (idlePolls++ % IDLE_POLLS_PER_CLOCK == 0) {
-            told = tick();
+            expireOverdue();
+            told = tellUntold();
         }
         return told;
     }
 
     /** Reads the clock and answers what is overdue. */
-    private int tick() {
+    private void expireOverdue() {
         answersSinceClock = 0;
-        nowNs = System.nanoTime();
-        int expired = 0;
+        readClock();
         if (config.deadlineNs() > 0) {
             int slot;
             while ((slot = table.firstOpen()) != NONE && nowNs - table.raisedAtNs(slot) >= config.deadlineNs()) {
                 revoke(slot, AutoAnswer.DEADLINE);
-                expired++;
             }
         }
-        return expired;
     }
 
-    private int takeSubmissions() {
-        int told = 0;
+    private void takeSubmissions() {
         long entry;
         while ((entry = submissions.next()) >= 0) {
             long header = SharedWords.getLong(memory, entry + LaneLayout.SUBMISSION_OPCODE);
@@ -272,7 +280,7 @@ final class Lane implements FaultProducer {
                     for (int i = 0; i < n; i++) {
                         long word = SharedWords.getLong(
                                 memory, entry + LaneLayout.SUBMISSION_ANSWERS + (long) i * LaneLayout.ANSWER_BYTES);
-                        told += takeAnswer((int) word, (int) (word >>> 32), userData);
+                        takeAnswer((int) word, (int) (word >>> 32), userData);
                     }
                 }
                 case LaneLayout.OPCODE_POST -> addReads(userData, count);
@@ -282,7 +290,7 @@ final class Lane implements FaultProducer {
                         // Room comes when the consumer gives entries back; the cancel, and what follows it, waits for
                         // that.
                         submissions.release();
-                        return told;
+                        return;
                     }
                     boolean all = opcode == LaneLayout.OPCODE_CANCEL_ALL;
                     end(completion, LaneLayout.KIND_CANCELLED, all ? 0 : userData, reads.cancel(all, userData));
@@ -292,7 +300,6 @@ final class Lane implements FaultProducer {
             submissions.advance();
         }
         submissions.release();
-        return told;
     }
 
     private void addReads(long userData, int count) {
@@ -301,20 +308,20 @@ final class Lane implements FaultProducer {
         }
     }
 
-    /** Takes an answer that has arrived, from the ring or by a task; says how many groups it answered. */
-    private int takeAnswer(int cookie, int code, long userData) {
+    /** Takes an answer that has arrived, from the ring or by a task. */
+    private void takeAnswer(int cookie, int code, long userData) {
         // The read comes back whatever became of the group: its consumer counts on it.
         if ((code & CODE_REPOST) != 0) {
             addReads(userData, 1);
         }
         if ((code & CODE_LATER) != 0) {
-            return 0;
+            return;
         }
         counts.countAnswer();
         int slot = table.delivered(cookie);
         if (slot == NONE) {
             counts.countStale();
-            return 0;
+            return;
         }
         table.unlinkOpen(slot);
         if ((code & CODE_THREW) == 0) {
@@ -322,60 +329,45 @@ final class Lane implements FaultProducer {
         } else {
             counts.countAuto(AutoAnswer.HANDLER);
         }
-        settle(slot, code & CODE_INVALID);
-        return 1;
+        table.addUntold(slot, code & CODE_INVALID);
     }
 
     /** An answer from a thread that is not the consumer's. */
     void answerFromOutside(int cookie, int code, long userData) {
         gate.request(() -> {
             if (!closed) {
-                toldByTasks += takeAnswer(cookie, code, userData);
+                takeAnswer(cookie, code, userData);
             }
         });
     }
 
-    /** Tells an answered group's device and frees its slot, now or when the sink may be called. */
-    private void settle(int slot, int code) {
-        if (sinkHere) {
-            tell(slot, code);
-        } else {
-            table.linkUntold(slot, code);
+    /**
+     * Tells the sink what is answered: last in every call, when all else is done, so that it may raise, close or throw. Only by
+     * the thread that has entered.
+     */
+    private int tellUntold() {
+        int told = 0;
+        int slot;
+        while (!closed && (slot = table.takeUntold()) != NONE) {
+            long tag = table.tag(slot);
+            int code = table.code(slot);
+            // Free before the sink, for it may raise again at once.
+            table.free(slot);
+            told++;
+            sink.answered(tag, answer(code));
         }
-    }
-
-    private void tell(int slot, int code) {
-        long tag = table.tag(slot);
-        // Free before the sink: it may raise again at once.
-        table.free(slot);
-        sink.answered(tag, answer(code));
+        while (closed && untoldGiven < untoldAtClose.length) {
+            long tag = untoldAtClose[untoldGiven];
+            long code = untoldAtClose[untoldGiven + 1];
+            untoldGiven += 2;
+            told++;
+            sink.answered(tag, answer(code));
+        }
+        return told;
     }
 
     private static Answer answer(long code) {
         return code == CODE_INVALID ? Answer.INVALID : Answer.SUCCESS;
-    }
-
-    private int tellUntold() {
-        int told = 0;
-        int slot;
-        while ((slot = table.takeUntold()) != NONE) {
-            tell(slot, table.code(slot));
-            told++;
-        }
-        return told;
-    }
-
-    /** Tells what was untold when the lane was closed; the region may be gone. */
-    private int tellRest() {
-        int told = 0;
-        while (untoldGiven < untoldAtClose.length) {
-            long tag = untoldAtClose[untoldGiven];
-            long code = untoldAtClose[untoldGiven + 1];
-            untoldGiven += 2;
-            sink.answered(tag, answer(code));
-            told++;
-        }
-        return told;
     }
 
     private void end(long completion, int kind, long userData, int count) {
@@ -387,8 +379,7 @@ final class Lane implements FaultProducer {
         return (low & 0xffff_ffffL) | ((long) high << 32);
     }
 
-    // ---- waiting
-    // ------------------------------------------------------------------------------------------------------
+    // ---- waiting ----
 
     @Override
     public boolean await(long limitNs) {
@@ -406,14 +397,20 @@ final class Lane implements FaultProducer {
 
     /** Whether a poll would find something; expiry aside. */
     boolean isReady() {
-        return closed || submissions.isReady() || gate.hasTasks() || table.hasUntold();
+        return closed
+                ? untoldGiven < untoldAtClose.length
+                : submissions.isReady() || gate.hasTasks() || table.hasUntold();
     }
 
-    /** When the oldest open group expires, by {@link System#nanoTime}; a day from {@code now} if none does. */
-    long expiresAt(long now) {
-        return closed || config.deadlineNs() == 0 || table.firstOpen() == NONE
-                ? now + TimeUnit.DAYS.toNanos(1)
-                : table.raisedAtNs(table.firstOpen()) + config.deadlineNs();
+    /** Nanoseconds until the oldest open group expires; a day if none does. Groups raised since the last reading age from now. */
+    long untilExpiry(long now) {
+        if (closed || config.deadlineNs() == 0) {
+            return TimeUnit.DAYS.toNanos(1);
+        }
+        nowNs = now;
+        table.stamp(now);
+        int slot = table.firstOpen();
+        return slot == NONE ? TimeUnit.DAYS.toNanos(1) : table.raisedAtNs(slot) + config.deadlineNs() - now;
     }
 
     /** Wakes the thread that has entered, after the caller has published what it is to find. */
@@ -421,35 +418,35 @@ final class Lane implements FaultProducer {
         gate.signal();
     }
 
-    // ---- revoking and closing
-    // -----------------------------------------------------------------------------------------
+    // ---- revoking and closing ----
 
     @Override
     public int revoke(LongPredicate tags, AutoAnswer why) {
         gate.checkEntered("revoke");
-        if (closed) {
-            return 0;
-        }
         // What the consumer has answered by now counts as answered.
-        takeSubmissions();
+        gate.runTasks();
         int n = 0;
-        for (int slot = table.firstOpen(); slot != NONE; ) {
-            int next = table.nextOpen(slot);
-            if (tags.test(table.tag(slot))) {
-                revoke(slot, why);
-                n++;
+        if (!closed) {
+            takeSubmissions();
+            for (int slot = table.firstOpen(); slot != NONE; ) {
+                int next = table.nextOpen(slot);
+                if (tags.test(table.tag(slot))) {
+                    revoke(slot, why);
+                    n++;
+                }
+                slot = next;
             }
-            slot = next;
-        }
-        for (int slot = table.firstAssembling(); slot != NONE; ) {
-            int next = table.nextAssembling(slot);
-            if (tags.test(table.tag(slot))) {
-                table.unlinkAssembling(slot);
-                drop(slot, DropRule.ABANDONED);
+            for (int slot = table.firstAssembling(); slot != NONE; ) {
+                int next = table.nextAssembling(slot);
+                if (tags.test(table.tag(slot))) {
+                    table.unlinkAssembling(slot);
+                    drop(slot, DropRule.ABANDONED);
+                }
+                slot = next;
             }
-            slot = next;
+            publish();
         }
-        flush();
+        tellUntold();
         return n;
     }
 
@@ -457,9 +454,9 @@ final class Lane implements FaultProducer {
         boolean given = table.state(slot) == LaneLayout.DELIVERED;
         table.unlinkOpen(slot);
         counts.countAuto(why);
-        settle(slot, CODE_INVALID);
+        table.addUntold(slot, CODE_INVALID);
         if (given) {
-            // Release, after settle changed the state: a consumer that sees this count sees that state.
+            // Release, after the state was changed: a consumer that sees this count sees that state.
             SharedWords.setIntRelease(memory, LaneLayout.REVOKED_OFFSET, ++revoked);
         }
     }
@@ -471,18 +468,36 @@ final class Lane implements FaultProducer {
 
     @Override
     public void close() {
-        if (gate.call(() -> closeHere(AutoAnswer.DETACH), config.closeLimitNs())) {
+        if (close(AutoAnswer.DETACH, config.closeLimitNs())) {
             queue.remove(this);
         } else {
             // The thread inside does not poll. When it does, the lane closes; until then its place in the queue is
             // taken.
             gate.request(() -> queue.remove(this));
         }
+        tellHere();
     }
 
-    /** Closes from outside; false if the thread inside has not polled in time, and closes it when it does. */
+    /** Closes; false if the thread inside has not polled in time, and closes it when it does. Tells nobody yet. */
     boolean close(AutoAnswer why, long limitNs) {
         return gate.call(() -> closeHere(why), limitNs);
+    }
+
+    /** Tells the sink what the close has answered, if the calling thread is the one that may. */
+    void tellHere() {
+        if (gate.isEntered()) {
+            tellUntold();
+        } else if (closed() && gate.enter()) {
+            try {
+                tellUntold();
+            } finally {
+                gate.leave();
+            }
+        }
+    }
+
+    private boolean closed() {
+        return accountingAtClose != null;
     }
 
     /** Answers everything, ends every read, and lets go of the region. */
@@ -490,6 +505,8 @@ final class Lane implements FaultProducer {
         if (!admits) {
             return;
         }
+        // First what can fail; all that is in use may have to be told.
+        long[] rest = new long[2 * (layout.allocation() - table.freeCount())];
         admits = false;
         takeSubmissions();
         int slot;
@@ -510,7 +527,6 @@ final class Lane implements FaultProducer {
         }
         accountingAtClose = counts.with(table.outstanding());
         lastCookie = table.lastCookie();
-        long[] rest = new long[2 * layout.allocation()];
         int n = 0;
         while ((slot = table.takeUntold()) != NONE) {
             rest[n++] = table.tag(slot);
@@ -549,6 +565,7 @@ final class Lane implements FaultProducer {
     void letGo() {
         if (sides.decrementAndGet() == 0) {
             region.close();
+            queue.countHeld(-region.bytes());
         }
     }
 
@@ -566,28 +583,37 @@ final class Lane implements FaultProducer {
             if (!closed) {
                 takeSubmissions();
                 deliverWaiting();
-                tick();
-                flush();
+                expireOverdue();
+                publish();
             }
         });
     }
 
-    // ---- seeing inside
-    // ------------------------------------------------------------------------------------------------
+    // ---- seeing inside ----
 
     Accounting accounting() {
-        Accounting atClose = accountingAtClose;
-        if (atClose != null) {
-            return atClose;
-        }
         Accounting[] result = new Accounting[1];
-        if (!gate.call(() -> result[0] = accountingHere(), config.closeLimitNs())) {
-            // The thread inside has not polled for that long. It is not in a call, so nothing moves: this is exact,
-            // unless it
-            // starts to move this moment.
-            result[0] = accountingHere();
+        if (accountingAtClose != null || gate.call(() -> result[0] = accountingHere(), LOOK_LIMIT_NS)) {
+            Accounting atClose = accountingAtClose;
+            return result[0] != null ? result[0] : atClose != null ? atClose : Accounting.ZERO;
         }
-        return result[0];
+        // The thread inside has not polled for that long; it is busy elsewhere, or in the same call for another lane.
+        // Nothing
+        // moves, or what moves is noticed by the sum.
+        Accounting seen;
+        int tries = 0;
+        do {
+            if (!hold()) {
+                Accounting atClose = accountingAtClose;
+                return atClose != null ? atClose : Accounting.ZERO;
+            }
+            try {
+                seen = counts.with(table.outstanding());
+            } finally {
+                letGo();
+            }
+        } while (!seen.balanced() && ++tries < 1_000);
+        return seen;
     }
 
     private Accounting accountingHere() {
@@ -597,8 +623,15 @@ final class Lane implements FaultProducer {
 
     String dump() {
         String[] result = new String[1];
-        if (!gate.call(() -> result[0] = dumpHere(), config.closeLimitNs())) {
-            result[0] = dumpHere();
+        if (!gate.call(() -> result[0] = dumpHere(), LOOK_LIMIT_NS)) {
+            if (!hold()) {
+                return "lane " + index + ": closed\n";
+            }
+            try {
+                return dumpHere();
+            } finally {
+                letGo();
+            }
         }
         return result[0];
     }

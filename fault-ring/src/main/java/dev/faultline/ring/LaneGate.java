@@ -1,5 +1,6 @@
 package dev.faultline.ring;
 
+import dev.faultline.ffm.SharedWords;
 import dev.faultline.ring.internal.Wakeup;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -13,7 +14,7 @@ import org.jspecify.annotations.Nullable;
  * <p>A thread is inside after {@link #enter}, until {@link #leave}; or for the length of a visit. What has to be done inside by
  * somebody else is queued as a task: a visitor runs it if nobody is inside, else the thread that is, when it polls or leaves. No
  * task is lost: whoever leaves looks at the queue after the gate is open, and whoever queues looks at the gate after the task is
- * there.
+ * there. A thread that has died inside is as good as gone.
  *
  * <p>Entering is a compare-and-set and leaving a volatile store, so what one thread did inside is seen by the next.
  */
@@ -56,16 +57,19 @@ final class LaneGate {
             if (found == me) {
                 throw new IllegalStateException("lane=" + lane + ": " + me + " has entered it already");
             }
-            if (found != VISITOR) {
-                return false;
+            if (found instanceof Thread thread) {
+                if (thread.isAlive() || !inside.compareAndSet(thread, null)) {
+                    return false;
+                }
+                // It died inside. That it is seen dead orders all it did before what is done here.
+            } else {
+                Thread.onSpinWait();
             }
-            Thread.onSpinWait();
         }
     }
 
     /** Lets others in, and does what they have queued meanwhile. */
     void leave() {
-        runTasks();
         wakeup = null;
         inside.set(null);
         visit();
@@ -103,6 +107,7 @@ final class LaneGate {
     /** Has a task run inside, without waiting for it. */
     void request(Runnable task) {
         tasks.offer(task);
+        // The fence in signal keeps the task from being overtaken by the look at who is inside.
         signal();
         visit();
     }
@@ -144,7 +149,7 @@ final class LaneGate {
 
     /** Runs a task inside if nobody is there now; not at all otherwise. */
     void visit(Runnable task) {
-        if (inside.compareAndSet(null, VISITOR)) {
+        if (open()) {
             try {
                 task.run();
                 runTasks();
@@ -155,8 +160,15 @@ final class LaneGate {
         }
     }
 
+    /** Begins a visit, unless somebody is inside who lives. */
+    private boolean open() {
+        Object found = inside.compareAndExchange(null, VISITOR);
+        return found == null
+                || (found instanceof Thread thread && !thread.isAlive() && inside.compareAndSet(thread, VISITOR));
+    }
+
     private void visit() {
-        while (hasTasks() && inside.compareAndSet(null, VISITOR)) {
+        while (hasTasks() && open()) {
             try {
                 runTasks();
             } finally {
@@ -167,10 +179,12 @@ final class LaneGate {
 
     /** Wakes the thread inside, after the caller has published what it is to find. */
     void signal() {
+        // Before the look at who is inside: a thread that enters after it, and sleeps, sees the news.
+        SharedWords.fullFence();
         if (sleeps) {
             Wakeup w = wakeup;
             if (w != null) {
-                w.signal();
+                w.signalFenced();
             }
         }
     }

@@ -38,7 +38,7 @@ import dev.faultline.ring.internal.RingLayout;
  * <pre>{@code
  *  0               8     16           24     28     32     36     40
  *  +---------------+-----+------------+------+------+------+------+------------------------+
- *  | cookie, state | tag | raisedAtNs | prev | next | size | code | records (40 each)      |
+ *  | cookie, state | tag | raisedAtNs | prev | next | size |  0   | records (40 each)      |
  *  +---------------+-----+------------+------+------+------+------+------------------------+
  * }</pre>
  *
@@ -49,9 +49,10 @@ import dev.faultline.ring.internal.RingLayout;
  * each answer</td><td>release, acquire</td><td>an answer that lost the race goes out and is counted stale on arrival</td></tr>
  * <tr><td>state</td><td>the lane's thread</td><td>the consumer, once revoked has moved</td><td>release, acquire</td><td>as
  * revoked</td></tr>
- * <tr><td>claim</td><td>the consumer at delivery and answer; any thread answering LATER, by compare-and-set</td><td>the
- * same</td><td>volatile among the answering threads; the hand-over of the cookie orders delivery before them</td><td>none: the
- * compare-and-set decides</td></tr>
+ * <tr><td>claim</td><td>the consumer, at delivery and with its answer; another thread that answers LATER, by
+ * compare-and-set</td><td>the same</td><td>volatile among the threads that answer LATER; the hand-over of the cookie orders
+ * delivery before them</td><td>if the consumer and another thread answer one cookie at once, both may be told OK; the response
+ * table takes one, and counts the other stale</td></tr>
  * </table>
  *
  * @param allocation groups that may be open: slots
@@ -104,13 +105,11 @@ record LaneLayout(int allocation, int largestGroup, int completionEntries, int s
     /** Bit of an answer's code: post the group's read again. */
     static final int CODE_REPOST = 1 << 3;
 
-    static final int SLOT_STATE = 0;
     static final int SLOT_TAG = 8;
     static final int SLOT_RAISED_AT = 16;
     static final int SLOT_PREV = 24;
     static final int SLOT_NEXT = 28;
     static final int SLOT_SIZE = 32;
-    static final int SLOT_CODE = 36;
     static final int SLOT_RECORDS = 40;
 
     /** The slot is free; its cookie is the one it had last. */
@@ -126,12 +125,8 @@ record LaneLayout(int allocation, int largestGroup, int completionEntries, int s
 
     static final String[] STATE_NAMES = {"free", "assembling", "waiting", "delivered", "answered"};
 
-    /** {@code u32 cookie, u32 low bits of revoked at delivery}; the cookie is 0 when there is nothing to answer. */
-    static final int CLAIM_WORD = 0;
-    /** {@code u64}: what the group's read was posted with. */
-    static final int CLAIM_USER_DATA = 8;
-
-    static final int CLAIM_BYTES = 16;
+    /** A claim: {@code u32 cookie, u32 low bits of revoked at delivery}; the cookie is 0 when there is nothing to answer. */
+    static final int CLAIM_BYTES = 8;
 
     /** Submission entries kept for what is not an answer. */
     static final int CONTROL_ENTRIES = 64;

@@ -37,7 +37,7 @@ final class LaneWait {
             long left = limitNs - (now - start);
             long untilExpiry = Long.MAX_VALUE;
             for (int i = 0; i < n; i++) {
-                untilExpiry = Math.min(untilExpiry, lane(producers.get(i)).expiresAt(now) - now);
+                untilExpiry = Math.min(untilExpiry, lane(producers.get(i)).untilExpiry(now));
             }
             if (untilExpiry <= 0) {
                 return true;

@@ -10,7 +10,7 @@ import java.lang.foreign.MemorySegment;
  *
  * <p>Threads: the one inside the lane; {@code state} alone is read by the consumer. A slot is free, or assembling (on a list of
  * its own), or open (whole; on a list in the order in which groups became whole, which is the order of delivery and of expiry),
- * or answered with its device not told yet (on a third list).
+ * or answered with its device not told yet (in a queue of slots).
  */
 final class ResponseTable {
     static final int NONE = -1;
@@ -35,8 +35,15 @@ final class ResponseTable {
 
     private int assemblingHead = NONE;
 
-    private int untoldHead = NONE;
-    private int untoldTail = NONE;
+    /** The oldest open group that became whole since the clock was read. */
+    private int firstUnstamped = NONE;
+
+    /** Answered groups whose device has not been told: slots, first-in first-out, and the codes by slot. */
+    private final int[] untold;
+
+    private final byte[] codes;
+    private int untoldHead;
+    private int untoldCount;
 
     ResponseTable(MemorySegment memory, LaneLayout layout, Cookies cookies, int lane, int lastCookie) {
         this.memory = memory;
@@ -45,6 +52,8 @@ final class ResponseTable {
         this.slots = layout.allocation();
         this.cookies = cookies;
         this.free = new int[slots];
+        this.untold = new int[slots];
+        this.codes = new byte[slots];
         this.freeCount = slots;
         for (int slot = 0; slot < slots; slot++) {
             free[slot] = slot;
@@ -62,8 +71,7 @@ final class ResponseTable {
         return base + slot * slotBytes;
     }
 
-    // ---- fields of a slot
-    // ---------------------------------------------------------------------------------------------
+    // ---- fields of a slot ----
 
     long record(int slot, int i) {
         return at(slot) + LaneLayout.SLOT_RECORDS + (long) i * PageFaultLayout.SIZE;
@@ -111,8 +119,7 @@ final class ResponseTable {
         SharedWords.putInt(memory, at(slot) + LaneLayout.SLOT_PREV, prev);
     }
 
-    // ---- free
-    // ---------------------------------------------------------------------------------------------------------
+    // ---- free ----
 
     int freeCount() {
         return freeCount;
@@ -139,8 +146,7 @@ final class ResponseTable {
         freeCount++;
     }
 
-    // ---- assembling
-    // ---------------------------------------------------------------------------------------------------
+    // ---- assembling ----
 
     /** The group of a device that lacks its last request; NONE if there is none with that index. */
     int assembling(int device, int group) {
@@ -185,8 +191,7 @@ final class ResponseTable {
         SharedWords.putInt(memory, at(slot) + LaneLayout.SLOT_SIZE, size + 1);
     }
 
-    // ---- open
-    // ---------------------------------------------------------------------------------------------------------
+    // ---- open ----
 
     int firstOpen() {
         return openHead;
@@ -214,7 +219,21 @@ final class ResponseTable {
         if (firstWaiting == NONE) {
             firstWaiting = slot;
         }
+        if (firstUnstamped == NONE) {
+            firstUnstamped = slot;
+        }
         setState(slot, LaneLayout.WAITING, cookie(slot));
+    }
+
+    /**
+     * The clock was read: groups that became whole since the last time age from now on. The time they were given at first was the
+     * last reading, which may be long ago; a group must not expire early.
+     */
+    void stamp(long nowNs) {
+        for (int slot = firstUnstamped; slot != NONE; slot = next(slot)) {
+            SharedWords.putLong(memory, at(slot) + LaneLayout.SLOT_RAISED_AT, nowNs);
+        }
+        firstUnstamped = NONE;
     }
 
     /** The oldest waiting group has gone into a read. */
@@ -234,6 +253,9 @@ final class ResponseTable {
     void unlinkOpen(int slot) {
         if (slot == firstWaiting) {
             firstWaiting = next(slot);
+        }
+        if (slot == firstUnstamped) {
+            firstUnstamped = next(slot);
         }
         if (slot == openHead) {
             openHead = next(slot);
@@ -255,43 +277,41 @@ final class ResponseTable {
         }
     }
 
-    // ---- answered, and the device not told
-    // ------------------------------------------------------------------------------
+    // ---- answered, and the device not told ----
 
     boolean hasUntold() {
-        return untoldHead != NONE;
+        return untoldCount > 0;
     }
 
-    void linkUntold(int slot, int code) {
-        SharedWords.putInt(memory, at(slot) + LaneLayout.SLOT_CODE, code);
-        setNext(slot, NONE);
+    int untoldCount() {
+        return untoldCount;
+    }
+
+    /** A group that is off its list is answered. */
+    void addUntold(int slot, int code) {
         setState(slot, LaneLayout.ANSWERED, cookie(slot));
-        if (untoldTail == NONE) {
-            untoldHead = slot;
-        } else {
-            setNext(untoldTail, slot);
-        }
-        untoldTail = slot;
+        int tail = untoldHead + untoldCount;
+        untold[tail >= slots ? tail - slots : tail] = slot;
+        codes[slot] = (byte) code;
+        untoldCount++;
     }
 
-    /** Takes the oldest off its list; NONE if there is none. */
+    /** Takes the group that was answered first; NONE if there is none. */
     int takeUntold() {
-        int slot = untoldHead;
-        if (slot != NONE) {
-            untoldHead = next(slot);
-            if (untoldHead == NONE) {
-                untoldTail = NONE;
-            }
+        if (untoldCount == 0) {
+            return NONE;
         }
+        int slot = untold[untoldHead];
+        untoldHead = untoldHead + 1 == slots ? 0 : untoldHead + 1;
+        untoldCount--;
         return slot;
     }
 
     int code(int slot) {
-        return SharedWords.getInt(memory, at(slot) + LaneLayout.SLOT_CODE);
+        return codes[slot];
     }
 
-    // ---- seeing inside
-    // ------------------------------------------------------------------------------------------------
+    // ---- seeing inside ----
 
     /** Groups without an answer, counted slot by slot. */
     long outstanding() {

@@ -8,7 +8,10 @@ public enum Result {
     FULL,
     /** The cookie names no group that waits for this answer: it was answered before, expired, or never given. Forget it. */
     STALE,
-    /** The buffer is too small for the group, which stays where it is: call again with a larger one. */
+    /**
+     * Too small for the group. From a read: the group stays where it is, call again with a larger buffer. From a producer: the
+     * group has more requests than the queue takes, and is dropped; raise a smaller one.
+     */
     SHORT_BUFFER,
     /** The reads were taken back as asked. */
     CANCELLED,

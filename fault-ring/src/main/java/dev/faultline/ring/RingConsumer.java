@@ -5,6 +5,7 @@ import dev.faultline.ring.internal.Wakeup;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 
 /** The consumer of a {@link FaultQueue}: polls its lanes in turn. */
@@ -20,10 +21,15 @@ final class RingConsumer implements FaultConsumer {
     private final FaultGroup view = new FaultGroup();
     private final boolean confined;
 
-    private volatile @Nullable Thread owner;
+    /** The first thread that called; or the one that closed the queue before any did. */
+    private final AtomicReference<@Nullable Thread> owner = new AtomicReference<>();
+
     private boolean busy;
-    private boolean left;
-    private volatile boolean gone;
+    private boolean leaving;
+
+    /** This end has let go of every lane. Written by its thread, or for it by one that has made sure it is in no call. */
+    private volatile boolean left;
+
     private volatile boolean woken;
 
     /** The queue's lanes as last seen; compared by identity with what the queue has now. */
@@ -59,14 +65,11 @@ final class RingConsumer implements FaultConsumer {
     }
 
     private void begin(String call) {
-        if (confined) {
+        if (confined && !left) {
             Thread me = Thread.currentThread();
-            if (owner != me) {
-                if (owner != null) {
-                    throw new IllegalStateException(call + " by " + me + ": allowed is " + owner
-                            + ", which called first; other threads use answerLater and wake");
-                }
-                owner = me;
+            if (owner.getPlain() != me && !owner.compareAndSet(null, me)) {
+                throw new IllegalStateException(call + " by " + me + ": allowed is " + owner.get()
+                        + ", which called first; other threads use answerLater and wake");
             }
         }
     }
@@ -75,8 +78,7 @@ final class RingConsumer implements FaultConsumer {
         return left || queue.isClosing();
     }
 
-    // ---- submissions
-    // --------------------------------------------------------------------------------------------------
+    // ---- submissions ----
 
     @Override
     public Result post(long userData, int reads) {
@@ -88,13 +90,16 @@ final class RingConsumer implements FaultConsumer {
             return Result.CLOSED;
         }
         joinLanes();
+        boolean any = lanes.length == 0;
         for (ConsumerLane lane : lanes) {
-            if (!lane.hasRoomForReads(reads)) {
-                return Result.FULL;
+            // A lane that is full stays as it is: an idle one must not keep reads from the others.
+            if (lane.hasRoomForReads(reads)) {
+                lane.post(userData, reads);
+                any = true;
             }
         }
-        for (ConsumerLane lane : lanes) {
-            lane.post(userData, reads);
+        if (!any) {
+            return Result.FULL;
         }
         standingUserData = userData;
         standingReads = reads;
@@ -130,7 +135,7 @@ final class RingConsumer implements FaultConsumer {
         if (code == Answer.LATER) {
             throw new IllegalArgumentException("code=LATER: allowed SUCCESS, INVALID");
         }
-        if (gone || queue.isClosing()) {
+        if (isClosed()) {
             return Result.CLOSED;
         }
         ConsumerLane lane = lane(cookie);
@@ -198,12 +203,12 @@ final class RingConsumer implements FaultConsumer {
         }
         joinLanes();
         for (ConsumerLane lane : lanes) {
-            if (!lane.hasRoomForControl()) {
+            if (!lane.hasRoomForCancel()) {
                 return Result.FULL;
             }
         }
         for (ConsumerLane lane : lanes) {
-            lane.control(opcode, userData, 0);
+            lane.cancel(opcode, userData);
         }
         if (opcode == LaneLayout.OPCODE_CANCEL_ALL || userData == standingUserData) {
             standingReads = 0;
@@ -223,8 +228,7 @@ final class RingConsumer implements FaultConsumer {
         return n;
     }
 
-    // ---- completions
-    // --------------------------------------------------------------------------------------------------
+    // ---- completions ----
 
     @Override
     public int poll(CompletionHandler handler, int limit) {
@@ -260,12 +264,13 @@ final class RingConsumer implements FaultConsumer {
                     lane.submit();
                 } else if (ended) {
                     leave(lane);
+                    lane.endRest(handler);
                 }
             }
             return n;
         } finally {
             busy = false;
-            if (queue.isClosing() && lanes.length == 0) {
+            if (leaving || (queue.isClosing() && lanes.length == 0)) {
                 leave();
             }
         }
@@ -281,9 +286,10 @@ final class RingConsumer implements FaultConsumer {
     public Result take(FaultGroup into, long limitNs) {
         begin("take");
         long start = System.nanoTime();
+        long limit = Math.max(limitNs, 0);
         taken = 0;
         for (; ; ) {
-            Result result = await(takeOne, into, 1, 1, limitNs - (System.nanoTime() - start));
+            Result result = await(takeOne, into, 1, 1, limit - (System.nanoTime() - start));
             if (result != Result.OK || taken > 0) {
                 return result;
             }
@@ -294,9 +300,10 @@ final class RingConsumer implements FaultConsumer {
         Waiting waiting = config.waiting();
         long start = System.nanoTime();
         int n = 0;
-        for (int looks = 0; ; looks = waiting.idle(looks)) {
-            int taken = poll(handler, shown, limit - n);
-            n += taken;
+        int looks = 0;
+        for (; ; ) {
+            int now = poll(handler, shown, limit - n);
+            n += now;
             if (n >= atLeast) {
                 return Result.OK;
             }
@@ -307,11 +314,8 @@ final class RingConsumer implements FaultConsumer {
                 woken = false;
                 return Result.WOKEN;
             }
-            if (taken > 0) {
-                looks = 0;
-                continue;
-            }
-            if (looks != Waiting.SLEEP && looks % LOOKS_PER_CLOCK != LOOKS_PER_CLOCK - 1) {
+            looks = now > 0 ? 0 : waiting.idle(looks);
+            if (now == 0 && looks != Waiting.SLEEP && looks % LOOKS_PER_CLOCK != 0) {
                 continue;
             }
             long leftNs = limitNs - (System.nanoTime() - start);
@@ -349,8 +353,7 @@ final class RingConsumer implements FaultConsumer {
         wakeup.signal();
     }
 
-    // ---- lanes
-    // --------------------------------------------------------------------------------------------------------
+    // ---- lanes ----
 
     /** Starts on lanes that are new: each is given the reads of the latest post. */
     private void joinLanes() {
@@ -404,27 +407,25 @@ final class RingConsumer implements FaultConsumer {
 
     private void leave() {
         if (!left) {
-            left = true;
-            gone = true;
             byNumber = new ConsumerLane[0];
             ConsumerLane[] all = lanes;
             lanes = new ConsumerLane[0];
+            left = true;
             for (ConsumerLane lane : all) {
                 lane.lane.letGo();
             }
         }
     }
 
-    // ---- the rest
-    // -----------------------------------------------------------------------------------------------------
+    // ---- the rest ----
 
     @Override
     public FaultWorker run(FaultHandler handler) {
         if (worker != null) {
             throw new IllegalStateException("run: this consumer has a worker, " + worker.thread());
         }
-        if (owner != null) {
-            throw new IllegalStateException("run: this consumer belongs to " + owner + ", which has called it");
+        if (owner.get() != null) {
+            throw new IllegalStateException("run: this consumer belongs to " + owner.get() + ", which has called it");
         }
         worker = FaultWorker.start(this, handler, config.entries(), config.closeLimitNs());
         return worker;
@@ -453,23 +454,24 @@ final class RingConsumer implements FaultConsumer {
         }
         begin("close");
         submit();
-        leave();
+        if (busy) {
+            // Inside a handler: the lanes are in use until it has returned.
+            leaving = true;
+        } else {
+            leave();
+        }
     }
 
-    // ---- what the queue needs to know when it closes
-    // --------------------------------------------------------------------
-
-    boolean isGone() {
-        return gone;
-    }
+    // ---- what the queue needs to know when it closes ----
 
     /** Leaves for a consumer whose thread cannot be inside a call: the caller's own, a dead one, or none yet. */
     boolean leaveIfIdle() {
-        Thread t = owner;
-        if (!gone && (t == null || !t.isAlive() || (t == Thread.currentThread() && !busy))) {
+        Thread me = Thread.currentThread();
+        Thread t = owner.compareAndExchange(null, me);
+        if (!left && (t == null || !t.isAlive() || (t == me && !busy))) {
             leave();
         }
-        return gone;
+        return left;
     }
 
     @Nullable

@@ -7,6 +7,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -56,7 +57,7 @@ class FaultQueueModelTest {
     private final Deque<Object> completions = new ArrayDeque<>();
     private final Map<Integer, Group> assembling = new HashMap<>();
     private final List<Group> delivered = new ArrayList<>();
-    private final Map<Group, Long> given = new HashMap<>();
+    private final Map<Group, Long> given = new LinkedHashMap<>();
     private final List<Integer> spent = new ArrayList<>();
     private int posted;
     private long nextTag;
@@ -293,21 +294,17 @@ class FaultQueueModelTest {
         Group group = List.copyOf(given.keySet()).get(random.nextInt(given.size()));
         boolean invalid = random.nextBoolean();
         Answer code = invalid ? Answer.INVALID : Answer.SUCCESS;
-        boolean fits = !repost || posted < ENTRIES;
-        if (!fits) {
-            return;
-        }
         Result result = repost ? consumer.answerAndRepost(group.cookie, code) : consumer.answer(group.cookie, code);
         long userData = given.getOrDefault(group, 0L);
         given.remove(group);
         assertEquals(group.answered ? Result.STALE : Result.OK, result, this::failed);
         spent.add(group.cookie);
-        boolean reposted = repost && !group.superseded;
+        boolean reposted = repost && !group.superseded && posted < ENTRIES;
         if (reposted) {
             posted++;
         }
         if (reposted || !group.answered) {
-            staged.add(new Sent('a', userData, repost ? 1 : 0, group, invalid));
+            staged.add(new Sent('a', userData, reposted ? 1 : 0, group, invalid));
         }
         assertEquals(Result.STALE, consumer.answer(group.cookie, code), this::failed);
     }
@@ -350,7 +347,10 @@ class FaultQueueModelTest {
     }
 
     private void revoke(FaultProducer producer) {
-        // What was submitted counts before what is revoked; tasks of other threads wait for the poll.
+        // What has been answered counts before what is revoked.
+        while (!fromOutside.isEmpty()) {
+            take(fromOutside.remove());
+        }
         while (!submitted.isEmpty()) {
             take(submitted.remove());
         }

@@ -71,6 +71,11 @@ public final class EntryWriter {
         return headSeen;
     }
 
+    /** Whether the next {@link #claim} finds room; looks at the other end's word when none is known of. */
+    public boolean canClaim() {
+        return tail - headSeen < capacity || hasRoom(tail);
+    }
+
     /** Looks how far the other end is. */
     public void refresh() {
         hasRoom(tail);

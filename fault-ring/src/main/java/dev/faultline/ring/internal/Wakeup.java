@@ -19,14 +19,12 @@ import org.jspecify.annotations.Nullable;
  * could be made before {@code asleep} is seen, without the waker's, {@code asleep} could be read before the news is seen; in
  * both cases the sleeper misses the news and the waker misses the sleeper.
  *
- * <p>Threads: {@link #announce}, {@link #cancel}, {@link #sleep} and {@link #takeRing} by one thread at a time; {@link
- * #signal} and {@link #ring} by any. Progress: wait-free but for {@link #sleep}. The two words: {@code asleep} is written by
- * both sides, a stale true costs an unpark too many, a stale false is what the fences exclude; {@code rung} is set by {@link
- * #ring} and cleared by the sleeper.
+ * <p>Threads: {@link #announce}, {@link #cancel} and {@link #sleep} by one thread at a time; {@link #signal} by any. Progress:
+ * wait-free but for {@link #sleep}. The one shared word, {@code asleep}, is written by both sides: a stale true costs an unpark
+ * too many, a stale false is what the fences exclude.
  */
 public final class Wakeup {
     private volatile boolean asleep;
-    private volatile boolean rung;
     private volatile @Nullable Thread sleeper;
 
     /** A wake-up with nobody asleep. */
@@ -45,49 +43,33 @@ public final class Wakeup {
     }
 
     /**
-     * Sleeps until signalled, or interrupted, or the time is over. May also return for no reason.
+     * Sleeps until signalled, or the time is over. May also return for no reason. An interrupt is kept for later: it neither
+     * ends the sleep for good nor turns the next one into a spin.
      *
      * @param limitNs nanoseconds at most
      */
     public void sleep(long limitNs) {
-        if (asleep && !rung) {
+        boolean interrupted = Thread.interrupted();
+        if (asleep) {
             LockSupport.parkNanos(this, limitNs);
         }
         asleep = false;
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
     }
 
     /** Wakes the sleeper, if there is one, after the caller has published what the sleeper looks for. */
     public void signal() {
         SharedWords.fullFence();
+        signalFenced();
+    }
+
+    /** {@link #signal}, where the caller itself has put a full fence between its news and this. */
+    public void signalFenced() {
         if (asleep) {
-            wake();
+            asleep = false;
+            LockSupport.unpark(sleeper);
         }
-    }
-
-    /** Wakes the sleeper, or makes its next wait end at once. */
-    public void ring() {
-        rung = true;
-        SharedWords.fullFence();
-        if (asleep) {
-            wake();
-        }
-    }
-
-    /**
-     * Whether somebody rang since the last call.
-     *
-     * @return true once for any number of rings
-     */
-    public boolean takeRing() {
-        if (rung) {
-            rung = false;
-            return true;
-        }
-        return false;
-    }
-
-    private void wake() {
-        asleep = false;
-        LockSupport.unpark(sleeper);
     }
 }
