@@ -149,16 +149,18 @@ final class SliceRunner implements AutoCloseable {
         long bytes = 0;
         contest.begin();
         long leadIn = 0;
-        for (long begun = System.nanoTime(); System.nanoTime() - begun < LEAD_IN_NS; ) {
+        long begun = System.nanoTime();
+        do {
             contest.prepare();
             long bytesBefore = THREADS.getCurrentThreadAllocatedBytes();
             leadIn += contest.request(pieceRoundTrips);
             bytes += THREADS.getCurrentThreadAllocatedBytes() - bytesBefore;
-        }
+        } while (System.nanoTime() - begun < LEAD_IN_NS);
         long trips = 0;
         long timed = 0;
         int piece = 0;
-        for (long begun = System.nanoTime(); System.nanoTime() - begun < limitNs; ) {
+        begun = System.nanoTime();
+        do {
             contest.prepare();
             long bytesBefore = THREADS.getCurrentThreadAllocatedBytes();
             long start = System.nanoTime();
@@ -169,7 +171,7 @@ final class SliceRunner implements AutoCloseable {
             if (piece < MOST_PIECES) {
                 pieceNs[piece++] = ns;
             }
-        }
+        } while (System.nanoTime() - begun < limitNs);
         contest.end();
         requesterBytes = bytes;
         roundTrips = trips;

@@ -28,6 +28,7 @@ public final class LabRun {
     private static final int WARM_UP_SLICE_MS = 100;
     private static final int NOTHING_TO_MEASURE = Integer.MAX_VALUE;
     private static final int ANY_CPU = -1;
+    private static final long GRACE_MS = 100;
     private static final long NS_PER_MS = 1_000_000;
 
     private final LabPlan plan;
@@ -228,7 +229,9 @@ public final class LabRun {
         }
     }
 
-    private void fail(Contender contender, ContenderProcess.Failed why) {
+    private void fail(Contender contender, ContenderProcess.Failed why) throws InterruptedException {
+        // Ctrl-C reaches the contenders too, and perhaps sooner.
+        Thread.sleep(GRACE_MS);
         if (isStopped()) {
             return;
         }

@@ -160,7 +160,7 @@ public record Ratio(
 
     private static String tooFew(int kept) {
         return "slices kept=" + kept + ", needed=" + NEEDED_SLICES
-                + ": the machine was busy, or its cores were far apart";
+                + ": too few were asked for, or the machine was busy, or its cores were far apart";
     }
 
     /**

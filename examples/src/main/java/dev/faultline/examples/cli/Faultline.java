@@ -21,6 +21,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
         synopsisSubcommandLabel = "COMMAND",
         subcommands = ReplayCommand.class,
         footer = {
+            "  lab     Measures the fault queue and the engine's loop against other queues.",
             "",
             "Exit status: 0 done and good, 1 done and bad, 2 bad input, 3 the machine lacks something, 70 a bug of"
                     + " faultline, 130 or 143 interrupted."
@@ -47,7 +48,21 @@ public final class Faultline {
      * @return the exit status
      */
     public static int run(String... args) {
-        CommandLine line = new CommandLine(new Faultline());
+        return run(new CommandLine(new Faultline()), args);
+    }
+
+    /**
+     * Runs the command in this process, with one more program: for modules that this one does not know.
+     *
+     * @param program a command of picocli's
+     * @param args the words after {@code faultline}
+     * @return the exit status
+     */
+    public static int runWith(Object program, String... args) {
+        return run(new CommandLine(new Faultline()).addSubcommand(program), args);
+    }
+
+    private static int run(CommandLine line, String... args) {
         line.setCaseInsensitiveEnumValuesAllowed(true);
         line.setParameterExceptionHandler(
                 (e, words) -> Output.guessed(words).failure(nameOf(e.getCommandLine()), badInput(e)));

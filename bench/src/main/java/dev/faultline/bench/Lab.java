@@ -1,0 +1,153 @@
+package dev.faultline.bench;
+
+import dev.faultline.bench.lab.LabPlan;
+import dev.faultline.bench.lab.LabReport;
+import dev.faultline.bench.lab.LabRun;
+import dev.faultline.bench.lab.Ratio;
+import dev.faultline.bench.lab.RatioKey;
+import dev.faultline.examples.BadInput;
+import dev.faultline.examples.cli.ExitStatus;
+import dev.faultline.examples.cli.Faultline;
+import dev.faultline.examples.cli.Interruption;
+import dev.faultline.examples.cli.Output;
+import dev.faultline.examples.cli.Terminal;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.Callable;
+import java.util.stream.Stream;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code faultline lab}: the latency laboratory. */
+@Command(
+        name = "lab",
+        mixinStandardHelpOptions = true,
+        version = "faultline " + Faultline.VERSION,
+        sortOptions = false,
+        usageHelpAutoWidth = true,
+        description = {
+            "Measures the fault queue, and the engine's loop, against a ping-pong and against other queues, in turn,"
+                    + " and prints ratios. Give it two cores and a quiet machine; it takes one to three minutes.",
+            ""
+        },
+        footer = {
+            "",
+            "A ratio without a value says why. It is no failure: the machine was busy, or has one core.",
+            "Examples:",
+            "  faultline lab --ratios --json",
+            "  faultline lab --only queue.w64.vs_best_rival --jvms 15 --slices 60"
+        })
+public final class Lab implements Callable<Integer> {
+
+    private static final String NAME = "lab";
+    private static final int MOST_SLICES = 1000;
+    private static final int MOST_SLICE_MS = 1000;
+    private static final int MOST_JVMS = 50;
+    private static final long LIMIT_MS = 170_000;
+    private static final int WARM_UP_MS = 1000;
+    private static final int SHORT_WARM_UP_MS = 100;
+
+    @Mixin
+    private Output output;
+
+    @SuppressWarnings("unused") // asked for or not: the laboratory has no other job yet
+    @Option(names = "--ratios", description = "Print the ratios. There is nothing else yet, so it may be left out.")
+    private boolean ratios;
+
+    @Option(
+            names = "--only",
+            paramLabel = "KEY",
+            description = "Only this ratio, which makes it faster: queue.w1.vs_pingpong, queue.w64.vs_best_rival or"
+                    + " loop.w1.vs_queue. May be given more than once.")
+    private List<String> only = List.of();
+
+    @Option(
+            names = "--slices",
+            paramLabel = "N",
+            description =
+                    "Pairs of slices wanted for each ratio; fewer than 9 give none, and are hardly warmed up. (21)")
+    private int slices = 21;
+
+    @Option(
+            names = "--slice-ms",
+            paramLabel = "MS",
+            description = "Length of a slice; short ones are preempted less often. (20)")
+    private int sliceMs = 20;
+
+    @Option(
+            names = "--jvms",
+            paramLabel = "N",
+            description = "Fresh processes for each contender, since no two compile alike. (7)")
+    private int jvms = 7;
+
+    @Option(names = "--seed", paramLabel = "N", description = "Decides the order of turns. (1)")
+    private long seed = 1;
+
+    private Lab() {}
+
+    /**
+     * Runs the laboratory and ends the process with its status.
+     *
+     * @param args the words after {@code faultline lab}
+     */
+    public static void main(String[] args) {
+        String[] words = Stream.concat(Stream.of(NAME), Stream.of(args)).toArray(String[]::new);
+        System.exit(Faultline.runWith(new Lab(), words));
+    }
+
+    @Override
+    public Integer call() throws BadInput, InterruptedException {
+        LabPlan plan = plan();
+        int cores = Runtime.getRuntime().availableProcessors();
+        if (cores < 2) {
+            LabReport report = LabReport.refused(plan, "cores=" + cores + ": two threads that spin need two");
+            return say(plan, report, false);
+        }
+        Terminal progress = output.progress();
+        LabRun run = new LabRun(plan, progress::show);
+        try (Interruption interruption = Interruption.watch()) {
+            interruption.stops(run::stop);
+            run.run();
+            progress.clear();
+            return say(plan, LabReport.of(plan, run.measured(), run.isPinned()), interruption.requested());
+        }
+    }
+
+    private int say(LabPlan plan, LabReport report, boolean isInterrupted) {
+        boolean isGood = report.isGood() && !isInterrupted;
+        output.result(NAME, plan.seed(), isGood, isInterrupted, report::describe, table -> {
+            report.describe(table);
+            if (isInterrupted) {
+                table.verdict(false, "interrupted: this is what was done so far");
+            }
+        });
+        report.failures().forEach(failure -> System.err.println("faultline lab: " + failure));
+        return isInterrupted ? ExitStatus.INTERRUPTED : isGood ? ExitStatus.GOOD : ExitStatus.BAD;
+    }
+
+    private LabPlan plan() throws BadInput {
+        Set<RatioKey> wanted = EnumSet.noneOf(RatioKey.class);
+        for (String key : only) {
+            if (!RatioKey.keys().contains(key)) {
+                throw new BadInput("--only", key, "is no ratio", String.join(", ", RatioKey.keys()));
+            }
+            wanted.add(RatioKey.of(key));
+        }
+        if (wanted.isEmpty()) {
+            wanted = EnumSet.allOf(RatioKey.class);
+        }
+        check("--slices", slices, MOST_SLICES);
+        check("--slice-ms", sliceMs, MOST_SLICE_MS);
+        check("--jvms", jvms, MOST_JVMS);
+        int warmUpMs = slices < Ratio.NEEDED_SLICES ? SHORT_WARM_UP_MS : WARM_UP_MS;
+        return new LabPlan(wanted, slices, sliceMs, Math.min(jvms, slices), warmUpMs, seed, LIMIT_MS);
+    }
+
+    private static void check(String option, int value, int most) throws BadInput {
+        if (value < 1 || value > most) {
+            throw new BadInput(option, Integer.toString(value), "out of range", "1 to " + most);
+        }
+    }
+}
