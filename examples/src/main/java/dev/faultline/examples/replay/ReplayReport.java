@@ -29,7 +29,8 @@ import org.jspecify.annotations.Nullable;
  * @param accounting what became of the groups
  * @param latencyNs from raised to retried
  * @param elapsedS how long it took
- * @param bytesPerFault allocated by the threads that step and serve, for each group; null if there was none
+ * @param bytesPerFault allocated by the threads that step and serve, for each group, after the first 4096 accesses of the
+ *     trace; null if there was none
  * @param mismatch a byte that was wrong, or null
  * @param refused an access or group that was refused, or null
  */

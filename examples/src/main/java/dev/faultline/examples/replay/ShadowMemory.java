@@ -14,6 +14,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class ShadowMemory implements AutoCloseable {
     private static final int RECENT = 64;
+    private static final long LAST_LONG = TraceAccess.PAGE_BYTES - Long.BYTES;
 
     private final long deviceSeed;
     private final PageStore store = new PageStore(1024);
@@ -30,30 +31,23 @@ final class ShadowMemory implements AutoCloseable {
         return store.size();
     }
 
-    /** Whether bytes that were read are what must be there. */
+    /**
+     * Whether bytes that were read are what must be there.
+     *
+     * @param read has eight bytes or more from {@code offset} on
+     */
     boolean matches(long address, int bytes, MemorySegment read, long offset) {
         MemorySegment page = page(address);
         long at = address & TraceAccess.PAGE_BYTES - 1;
-        int done = 0;
-        for (; bytes - done >= Long.BYTES; done += Long.BYTES) {
-            if (page.get(ValueLayout.JAVA_LONG_UNALIGNED, at + done)
-                    != read.get(ValueLayout.JAVA_LONG_UNALIGNED, offset + done)) {
-                return false;
-            }
+        if (bytes > Long.BYTES) {
+            return MemorySegment.mismatch(page, at, at + bytes, read, offset, offset + bytes) < 0;
         }
-        if (bytes - done >= Integer.BYTES) {
-            if (page.get(ValueLayout.JAVA_INT_UNALIGNED, at + done)
-                    != read.get(ValueLayout.JAVA_INT_UNALIGNED, offset + done)) {
-                return false;
-            }
-            done += Integer.BYTES;
-        }
-        for (; done < bytes; done++) {
-            if (page.get(ValueLayout.JAVA_BYTE, at + done) != read.get(ValueLayout.JAVA_BYTE, offset + done)) {
-                return false;
-            }
-        }
-        return true;
+        // Nearly every access: one load on each side, and the bytes beyond the access do not count.
+        long expected = at <= LAST_LONG
+                ? page.get(ValueLayout.JAVA_LONG_UNALIGNED, at)
+                : page.get(ValueLayout.JAVA_LONG_UNALIGNED, LAST_LONG) >>> ((at - LAST_LONG) * Byte.SIZE);
+        long difference = expected ^ read.get(ValueLayout.JAVA_LONG_UNALIGNED, offset);
+        return difference << (Long.SIZE - bytes * Byte.SIZE) == 0;
     }
 
     /** Stores a value, repeated or cut to size, here and into the buffer that goes to the device. */

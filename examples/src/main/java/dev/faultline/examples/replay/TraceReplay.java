@@ -47,7 +47,8 @@ final class TraceReplay implements Replay {
     private final Turnstile turnstile;
     private final Pager pager;
     private final FaultWorker worker;
-    private final long workerAllocatedBefore;
+    private long workerAllocatedBefore;
+    private long raisedBefore;
     private final List<DeviceReplay> devices = new ArrayList<>();
     private final List<Stepper> steppers = new ArrayList<>();
     private final CountDownLatch running;
@@ -168,7 +169,7 @@ final class TraceReplay implements Replay {
     @Override
     public ReplayReport report() {
         long endNs = startNs;
-        long allocated = Math.max(0, AllocatedBytes.of(worker.thread()) - workerAllocatedBefore);
+        long allocated = AllocatedBytes.of(worker.thread()) - workerAllocatedBefore;
         Histogram latency = new Histogram(LONGEST_LATENCY_NS, 3);
         for (Stepper stepper : steppers) {
             endNs = Math.max(endNs, stepper.endNs);
@@ -216,7 +217,7 @@ final class TraceReplay implements Replay {
                 accounting,
                 latency,
                 (endNs - startNs) / 1e9,
-                accounting.raised() == 0 ? null : (double) allocated / accounting.raised(),
+                accounting.raised() == raisedBefore ? null : (double) allocated / (accounting.raised() - raisedBefore),
                 mismatch,
                 refused);
     }
@@ -260,6 +261,7 @@ final class TraceReplay implements Replay {
         private final List<DeviceReplay> devices = new ArrayList<>();
         private final Histogram latency = new Histogram(LONGEST_LATENCY_NS, 3);
         private final AtomicLong started = new AtomicLong();
+        private long allocatedBefore;
         private long allocated;
         private volatile long endNs;
 
@@ -274,7 +276,7 @@ final class TraceReplay implements Replay {
 
         @Override
         public void run() {
-            long before = AllocatedBytes.ofCurrentThread();
+            allocatedBefore = AllocatedBytes.ofCurrentThread();
             try {
                 replay();
             } catch (InterruptedException e) {
@@ -285,7 +287,7 @@ final class TraceReplay implements Replay {
                 }
             } finally {
                 trace.leave(number);
-                allocated = AllocatedBytes.ofCurrentThread() - before;
+                allocated = AllocatedBytes.ofCurrentThread() - allocatedBefore;
                 endNs = System.nanoTime();
                 running.countDown();
             }
@@ -302,7 +304,19 @@ final class TraceReplay implements Replay {
                 } else {
                     replayFreely();
                 }
+                if (batch.first() == 0) {
+                    warm();
+                }
             }
+        }
+
+        /** What is allocated counts from here: before, the Java runtime links what is used for the first time. */
+        private void warm() {
+            if (number == 0) {
+                raisedBefore = queue.accounting().raised();
+                workerAllocatedBefore = AllocatedBytes.of(worker.thread());
+            }
+            allocatedBefore = AllocatedBytes.ofCurrentThread();
         }
 
         /** Each device in turn, resting before the next has its. */

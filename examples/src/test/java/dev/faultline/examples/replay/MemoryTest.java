@@ -18,7 +18,7 @@ class MemoryTest {
     void theShadowIsWhatWasStoredByteForByte() {
         long deviceSeed = Scramble.deviceSeed(SEED, 1);
         Random random = new Random(SEED);
-        MemorySegment buffer = MemorySegment.ofArray(new long[TraceAccess.PAGE_BYTES / Long.BYTES + 1]);
+        MemorySegment buffer = MemorySegment.ofArray(new long[TraceAccess.PAGE_BYTES / Long.BYTES + 2]);
         MemorySegment[] oracle = new MemorySegment[3];
         for (int page = 0; page < oracle.length; page++) {
             oracle[page] = MemorySegment.ofArray(new byte[TraceAccess.PAGE_BYTES]);
