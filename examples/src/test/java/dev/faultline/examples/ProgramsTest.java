@@ -3,6 +3,7 @@ package dev.faultline.examples;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.faultline.ffm.LinuxCalls;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
@@ -43,6 +44,18 @@ class ProgramsTest {
                 "filled 985, refused 15; raised 78 = answered 78 + auto-answered 0 + dropped 0 + outstanding 0",
                 OwnDevice.fill(1_000).replaceFirst(" \\(requests.*", ""));
         assertTrue(output(() -> OwnDevice.main(new String[0])).startsWith("filled 985"));
+    }
+
+    @Test
+    void oneHandlerServesTheEmulatorAndASocketPair() {
+        assertEquals(
+                "emulator: 100 pages; raised 100 = answered 100 + auto-answered 0 + dropped 0 + outstanding 0",
+                SocketPairSource.emulator(100).replaceFirst(" \\(requests.*", ""));
+        Assumptions.assumeTrue(
+                LinuxCalls.missing().isEmpty(), () -> LinuxCalls.missing().orElse(""));
+        assertEquals(
+                "socket pair: 100 pages; raised 100 = answered 100 + auto-answered 0 + dropped 0 + outstanding 0",
+                SocketPairSource.socketPair(100).replaceFirst(" \\(requests.*", ""));
     }
 
     private static String output(Runnable program) {
