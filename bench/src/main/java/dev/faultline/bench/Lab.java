@@ -45,7 +45,7 @@ public final class Lab implements Callable<Integer> {
     private static final int MOST_SLICES = 1000;
     private static final int MOST_SLICE_MS = 1000;
     private static final int MOST_JVMS = 50;
-    private static final long LIMIT_MS = 170_000;
+    private static final long LIMIT_MS = 150_000;
     private static final int WARM_UP_MS = 1000;
     private static final int SHORT_WARM_UP_MS = 100;
 
