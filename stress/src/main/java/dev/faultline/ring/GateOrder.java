@@ -1,7 +1,11 @@
 package dev.faultline.ring;
 
+import dev.faultline.ring.internal.EntryReader;
+import dev.faultline.ring.internal.EntryWriter;
+import dev.faultline.ring.internal.RingLayout;
 import dev.faultline.ring.internal.Wakeup;
 import dev.faultline.stress.Asleep;
+import java.lang.foreign.MemorySegment;
 import java.util.function.BooleanSupplier;
 import org.openjdk.jcstress.annotations.Actor;
 import org.openjdk.jcstress.annotations.Arbiter;
@@ -17,7 +21,8 @@ import org.openjdk.jcstress.infra.results.L_Result;
  * The gate of a lane: one inside at a time, and no task is lost.
  *
  * <p>Would catch: an enter or a visit that is no compare-and-set (two inside); a leave that does not look for tasks after the
- * gate is open, or opens it with a store that may pass that look (a task lost); plain memory of one visit not seen by the next.
+ * gate is open, or opens it with a store that may pass that look (a task lost); plain memory of one visit not seen by the next;
+ * a signal that looks for the sleeper before its news can be seen.
  */
 public final class GateOrder {
     private GateOrder() {}
@@ -266,6 +271,44 @@ public final class GateOrder {
             wakeup.cancel();
             gate.leave();
             return outcome;
+        }
+    }
+
+    /** An entry is published, and signalled through the gate. */
+    @JCStressTest
+    @Outcome(id = "awake", expect = Expect.ACCEPTABLE, desc = "publish -> look")
+    @Outcome(id = "woken", expect = Expect.ACCEPTABLE, desc = "enter -> announce -> look -> publish -> signal")
+    @Outcome(expect = Expect.FORBIDDEN, desc = "Sleeps, and the signal saw nobody inside or nobody asleep.")
+    @State
+    public static class SignalAgainstSleep {
+        private final Sleep sleep = new Sleep();
+        private final EntryWriter writer;
+        private final EntryReader reader;
+
+        /** Made by jcstress, once for each run of the two actors. */
+        public SignalAgainstSleep() {
+            MemorySegment memory = MemorySegment.ofArray(new long[(int) (RingLayout.bytes(1) / Long.BYTES)]);
+            writer = new EntryWriter(memory, 0, 1);
+            reader = new EntryReader(memory, 0, 1);
+            writer.claim();
+        }
+
+        /**
+         * Enters, announces, looks, and would sleep.
+         *
+         * @param r what became of it
+         */
+        @Actor
+        public void sleeper(L_Result r) {
+            r.r1 = sleep.sleep(reader::isReady);
+        }
+
+        /** Publishes, and signals. */
+        @Actor
+        public void waker() {
+            writer.publish();
+            sleep.gate.signal();
+            sleep.signalled = true;
         }
     }
 
