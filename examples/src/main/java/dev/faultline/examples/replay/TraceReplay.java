@@ -261,7 +261,6 @@ final class TraceReplay implements Replay {
         private final List<DeviceReplay> devices = new ArrayList<>();
         private final Histogram latency = new Histogram(LONGEST_LATENCY_NS, 3);
         private final AtomicLong started = new AtomicLong();
-        private long allocatedBefore;
         private long allocated;
         private volatile long endNs;
 
@@ -276,7 +275,6 @@ final class TraceReplay implements Replay {
 
         @Override
         public void run() {
-            allocatedBefore = AllocatedBytes.ofCurrentThread();
             try {
                 replay();
             } catch (InterruptedException e) {
@@ -287,7 +285,6 @@ final class TraceReplay implements Replay {
                 }
             } finally {
                 trace.leave(number);
-                allocated = AllocatedBytes.ofCurrentThread() - allocatedBefore;
                 endNs = System.nanoTime();
                 running.countDown();
             }
@@ -299,24 +296,20 @@ final class TraceReplay implements Replay {
                 for (DeviceReplay device : devices) {
                     device.take(batch);
                 }
+                long before = AllocatedBytes.ofCurrentThread();
                 if (lockstep()) {
                     replayInLockstep();
                 } else {
                     replayFreely();
                 }
-                if (batch.first() == 0) {
-                    warm();
+                if (batch.first() > 0) {
+                    allocated += AllocatedBytes.ofCurrentThread() - before;
+                } else if (number == 0) {
+                    // With the first batch the Java runtime links what is used for the first time: it does not count.
+                    raisedBefore = queue.accounting().raised();
+                    workerAllocatedBefore = AllocatedBytes.of(worker.thread());
                 }
             }
-        }
-
-        /** What is allocated counts from here: before, the Java runtime links what is used for the first time. */
-        private void warm() {
-            if (number == 0) {
-                raisedBefore = queue.accounting().raised();
-                workerAllocatedBefore = AllocatedBytes.of(worker.thread());
-            }
-            allocatedBefore = AllocatedBytes.ofCurrentThread();
         }
 
         /** Each device in turn, resting before the next has its. */
@@ -324,7 +317,7 @@ final class TraceReplay implements Replay {
             boolean done = false;
             while (!done && !stopping) {
                 done = true;
-                for (int i = 0; i < devices.size(); i++) {
+                for (int i = 0; i < devices.size() && !stopping; i++) {
                     DeviceReplay device = devices.get(i);
                     if (!device.done()) {
                         enter(device);
