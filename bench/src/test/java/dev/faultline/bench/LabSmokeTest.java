@@ -26,6 +26,8 @@ class LabSmokeTest {
 
     private Process start(String... options) throws IOException {
         List<String> command = new ArrayList<>();
+        // Whoever runs the tests in the background has interrupts ignored, and his children inherit that.
+        command.addAll(List.of("env", "--default-signal=INT"));
         command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
         command.addAll(List.of("--enable-native-access=ALL-UNNAMED", "-cp", System.getProperty("java.class.path")));
         command.add(Lab.class.getName());

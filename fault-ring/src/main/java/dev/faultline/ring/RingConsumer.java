@@ -64,14 +64,24 @@ final class RingConsumer implements FaultConsumer {
         this.byNumber = new ConsumerLane[config.lanes()];
     }
 
-    private void begin(String call) {
-        if (confined && !left) {
-            Thread me = Thread.currentThread();
-            if (owner.getPlain() != me && !owner.compareAndSet(null, me)) {
-                throw new IllegalStateException(call + " by " + me + ": allowed is " + owner.get()
-                        + ", which called first; other threads use answerLater and wake");
-            }
+    /** Binds this end to the first thread that calls; false if the queue is closing, or closed, without it. */
+    private boolean begin(String call) {
+        if (left) {
+            return false;
         }
+        if (!confined) {
+            return true;
+        }
+        Thread me = Thread.currentThread();
+        if (owner.getPlain() == me || owner.compareAndSet(null, me)) {
+            return true;
+        }
+        if (queue.isClosing()) {
+            // The owner may be the thread that closes, which leaves for a consumer that has never called.
+            return false;
+        }
+        throw new IllegalStateException(call + " by " + me + ": allowed is " + owner.get()
+                + ", which called first; other threads use answerLater and wake");
     }
 
     private boolean isClosed() {
@@ -82,11 +92,11 @@ final class RingConsumer implements FaultConsumer {
 
     @Override
     public Result post(long userData, int reads) {
-        begin("post");
+        boolean here = begin("post");
         if (reads < 1 || reads > config.entries()) {
             throw new IllegalArgumentException("reads=" + reads + ": allowed 1 to " + config.entries());
         }
-        if (isClosed()) {
+        if (!here || isClosed()) {
             return Result.CLOSED;
         }
         joinLanes();
@@ -122,8 +132,7 @@ final class RingConsumer implements FaultConsumer {
     }
 
     private Result answer(int cookie, int code) {
-        begin("answer");
-        if (isClosed()) {
+        if (!begin("answer") || isClosed()) {
             return Result.CLOSED;
         }
         ConsumerLane lane = lane(cookie);
@@ -197,8 +206,7 @@ final class RingConsumer implements FaultConsumer {
     }
 
     private Result cancel(int opcode, long userData) {
-        begin("cancel");
-        if (isClosed()) {
+        if (!begin("cancel") || isClosed()) {
             return Result.CLOSED;
         }
         joinLanes();
@@ -218,9 +226,8 @@ final class RingConsumer implements FaultConsumer {
 
     @Override
     public int submit() {
-        begin("submit");
         int n = 0;
-        if (!left) {
+        if (begin("submit")) {
             for (ConsumerLane lane : lanes) {
                 n += lane.submit();
             }
@@ -232,8 +239,7 @@ final class RingConsumer implements FaultConsumer {
 
     @Override
     public int poll(CompletionHandler handler, int limit) {
-        begin("poll");
-        return poll(handler, view, limit);
+        return begin("poll") ? poll(handler, view, limit) : 0;
     }
 
     private int poll(CompletionHandler handler, FaultGroup shown, int limit) {
@@ -278,13 +284,14 @@ final class RingConsumer implements FaultConsumer {
 
     @Override
     public Result await(CompletionHandler handler, int atLeast, long limitNs) {
-        begin("await");
-        return await(handler, view, atLeast, Integer.MAX_VALUE, limitNs);
+        return begin("await") ? await(handler, view, atLeast, Integer.MAX_VALUE, limitNs) : Result.CLOSED;
     }
 
     @Override
     public Result take(FaultGroup into, long limitNs) {
-        begin("take");
+        if (!begin("take")) {
+            return Result.CLOSED;
+        }
         long start = System.nanoTime();
         long limit = Math.max(limitNs, 0);
         taken = 0;
@@ -452,7 +459,9 @@ final class RingConsumer implements FaultConsumer {
             running.close();
             return;
         }
-        begin("close");
+        if (!begin("close")) {
+            return;
+        }
         submit();
         if (busy) {
             // Inside a handler: the lanes are in use until it has returned.

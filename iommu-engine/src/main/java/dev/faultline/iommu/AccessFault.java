@@ -1,6 +1,7 @@
 package dev.faultline.iommu;
 
 import dev.faultline.ring.FaultProducer;
+import java.util.Locale;
 
 /** A blocking access could not be done. */
 public final class AccessFault extends RuntimeException {
@@ -20,7 +21,7 @@ public final class AccessFault extends RuntimeException {
 
     AccessFault(long address, String device, int pasid, Access access, AccessResult reason) {
         super("device " + device + (pasid == FaultProducer.NO_PASID ? "" : " with PASID " + pasid) + " could not "
-                + (access == Access.READ ? "read" : "write") + " at 0x" + Long.toHexString(address) + ": " + reason);
+                + access.name().toLowerCase(Locale.ROOT) + " at 0x" + Long.toHexString(address) + ": " + reason);
         this.address = address;
         this.device = device;
         this.pasid = pasid;

@@ -1,6 +1,5 @@
 package dev.faultline.iommu;
 
-import static dev.faultline.ffm.PageFaultLayout.PERM_READ;
 import static dev.faultline.ffm.PageFaultLayout.PERM_WRITE;
 
 import com.google.errorprone.annotations.CheckReturnValue;
@@ -729,7 +728,7 @@ public final class Device implements AutoCloseable {
                 window.remember(slot);
                 return moved;
             }
-            long translation = translate(attachment, address, window.write[slot]);
+            long translation = translate(attachment, address, window.rights[slot]);
             if (translation < 0) {
                 boolean raised = miss(slot, attachment, translation);
                 return raised || moved;
@@ -757,7 +756,7 @@ public final class Device implements AutoCloseable {
         MemorySegment buffer = window.buffer[slot];
         long offset = window.bufferOffset[slot];
         try {
-            if (window.write[slot]) {
+            if ((window.rights[slot] & PERM_WRITE) != 0) {
                 MemorySegment.copy(buffer, offset, memory, physical, bytes);
             } else {
                 MemorySegment.copy(memory, physical, buffer, offset, bytes);
@@ -792,28 +791,27 @@ public final class Device implements AutoCloseable {
     }
 
     /** A translation with the right that is needed, or the negated code of a {@link WalkFault}. */
-    private long translate(Attachment attachment, long address, boolean write) {
+    private long translate(Attachment attachment, long address, int needed) {
         AddressSpace space = attachment.space();
         if (!space.format().canonical(address)) {
             return WalkFault.NOT_CANONICAL.walked;
         }
-        int needed = write ? PERM_WRITE : PERM_READ;
         long key = TlbKey.ofPasid(attachment.pasid(), address);
         long translation = tlb.lookup(key);
-        if ((translation & needed) != 0) {
+        if ((translation & needed) == needed) {
             counters.add(CounterWords.TLB_HITS, 1);
             return translation;
         }
         counters.add(CounterWords.TLB_MISSES, 1);
         long spaceKey = TlbKey.ofSpace(space.number(), address);
         translation = iotlb.lookup(spaceKey);
-        if ((translation & needed) != 0) {
+        if ((translation & needed) == needed) {
             counters.add(CounterWords.IOTLB_HITS, 1);
         } else {
             counters.add(CounterWords.IOTLB_MISSES, 1);
             counters.add(CounterWords.WALKS, 1);
             long sequence = iotlb.sequence();
-            translation = space.table().walk(address, write);
+            translation = space.table().walk(address, needed);
             if (translation < 0) {
                 return translation;
             }
@@ -857,7 +855,7 @@ public final class Device implements AutoCloseable {
             window.set(slot, Window.HELD);
             return false;
         }
-        int group = groups.open(attachment, slot, page, pages, window.write[slot] ? PERM_WRITE : PERM_READ);
+        int group = groups.open(attachment, slot, page, pages, window.rights[slot]);
         lane.open++;
         counters.add(CounterWords.GROUPS, 1);
         window.group[slot] = group;
@@ -876,7 +874,9 @@ public final class Device implements AutoCloseable {
         if (fault == WalkFault.NOT_CANONICAL.walked) {
             return AccessResult.NOT_CANONICAL;
         }
-        if (fault != WalkFault.NOT_PRESENT.walked && fault != WalkFault.NO_WRITE.walked) {
+        if (fault != WalkFault.NOT_PRESENT.walked
+                && fault != WalkFault.NO_WRITE.walked
+                && fault != WalkFault.NO_EXECUTE.walked) {
             return AccessResult.TABLE_ERROR;
         }
         if (attachment.space().queue() == null) {

@@ -42,9 +42,10 @@ final class PageTable {
     /**
      * Translates an address as the hardware does, setting accessed bits on the way and the dirty bit for a write.
      *
+     * @param needed the rights the access needs, {@code PERM_*}; a page that is present can be read
      * @return a translation, or the negated code of a {@link WalkFault}
      */
-    long walk(long address, boolean write) {
+    long walk(long address, int needed) {
         if (!format.canonical(address)) {
             return WalkFault.NOT_CANONICAL.walked;
         }
@@ -65,10 +66,12 @@ final class PageTable {
                 leaf = format.leaf(entry, level);
                 int granted = rights & format.rights(entry);
                 long marks = format.accessedBit();
-                if (leaf && write) {
-                    if ((granted & PERM_WRITE) == 0) {
-                        return WalkFault.NO_WRITE.walked;
-                    }
+                if (leaf && (granted & needed) != needed) {
+                    return (granted & needed & PERM_WRITE) != (needed & PERM_WRITE)
+                            ? WalkFault.NO_WRITE.walked
+                            : WalkFault.NO_EXECUTE.walked;
+                }
+                if (leaf && (needed & PERM_WRITE) != 0) {
                     marks |= format.dirtyBit();
                 }
                 // Against the exact entry: if it was unmapped or marked meanwhile, look again. So no page gets dirty

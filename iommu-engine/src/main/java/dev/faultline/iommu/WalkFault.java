@@ -7,6 +7,7 @@ enum WalkFault {
     NOT_PRESENT(0x71),
     RESERVED_BITS(0x72),
     NOT_CANONICAL(0x80),
+    NO_EXECUTE(0x82),
     /** The page lies outside of physical memory. */
     PAGE_OUTSIDE(0x83),
     NO_WRITE(0x85);

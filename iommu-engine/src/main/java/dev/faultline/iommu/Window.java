@@ -31,7 +31,9 @@ final class Window {
     /** Empty words before and after the wanted pages, which other threads read. */
     private static final int PADDING = 16;
 
-    final boolean[] write;
+    /** The rights each access needs. */
+    final int[] rights;
+
     final long[] address;
     final long[] left;
     final MemorySegment[] buffer;
@@ -79,7 +81,7 @@ final class Window {
     Window(int slots) {
         int n = slots + 1;
         blocking = slots;
-        write = new boolean[n];
+        rights = new int[n];
         address = new long[n];
         left = new long[n];
         buffer = new MemorySegment[n];
@@ -127,7 +129,7 @@ final class Window {
             long bytes,
             int forPasid,
             long tag) {
-        write[slot] = access == Access.WRITE;
+        rights[slot] = access.rights();
         address[slot] = from;
         left[slot] = bytes;
         buffer[slot] = with;

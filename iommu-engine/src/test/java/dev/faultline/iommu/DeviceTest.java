@@ -1,5 +1,6 @@
 package dev.faultline.iommu;
 
+import static dev.faultline.ffm.PageFaultLayout.PERM_EXEC;
 import static dev.faultline.ffm.PageFaultLayout.PERM_READ;
 import static dev.faultline.ffm.PageFaultLayout.PERM_WRITE;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
@@ -448,6 +449,31 @@ class DeviceTest {
             rig.settle(device);
             assertEquals(AccessResult.OK, rig.results.get(2L));
             assertTrue(rig.space.explain(BASE).contains("dirty"), rig.space.explain(BASE));
+            device.leave();
+        }
+    }
+
+    @Test
+    void fetchesInstructionsOnlyWhereItMayExecute() {
+        try (Rig rig = Rig.open()) {
+            Device device = rig.device(DeviceConfig.pri("d"));
+            assertTrue(rig.space.map(BASE, rig.bytes(PAGE, 5), PERM_READ | PERM_WRITE));
+            MemorySegment back = rig.bytes(PAGE, 0);
+            rig.start(device, Access.READ, BASE, rig.bytes(1, 0), 1);
+            rig.start(device, Access.EXECUTE, BASE, back, 2);
+            rig.settle(device);
+            assertEquals(Map.of(1L, AccessResult.OK), rig.results, "what may be read may not be executed");
+            Rig.Seen group = rig.take().getFirst();
+            assertEquals(List.of(PERM_READ | PERM_EXEC), group.accesses());
+            assertTrue(rig.space.unmap(BASE, PAGE));
+            assertTrue(rig.space.map(BASE, rig.bytes(PAGE, 6), PERM_READ | PERM_EXEC));
+            rig.answer(group, Answer.SUCCESS);
+            rig.settle(device);
+            assertEquals(AccessResult.OK, rig.results.get(2L));
+            assertEquals(-1, back.mismatch(rig.bytes(PAGE, 6)));
+            rig.start(device, Access.EXECUTE, BASE, back, 3);
+            rig.settle(device);
+            assertEquals(AccessResult.OK, rig.results.get(3L), "from the device TLB");
             device.leave();
         }
     }

@@ -69,7 +69,7 @@ class PageTableTest {
                 }
                 case 2 -> {
                     boolean write = random.nextBoolean();
-                    long walked = table.walk(address | random.nextInt(Frames.BYTES), write);
+                    long walked = table.walk(address | random.nextInt(Frames.BYTES), write ? PERM_WRITE : PERM_READ);
                     if (known == null) {
                         assertEquals(WalkFault.NOT_PRESENT.walked, walked);
                     } else if (write && (known & PERM_WRITE) == 0) {
@@ -90,32 +90,32 @@ class PageTableTest {
                 }
             }
         }
-        oracle.forEach(
-                (address, page) -> assertEquals(page & PageTable.PAGE, table.walk(address, false) & PageTable.PAGE));
+        oracle.forEach((address, page) ->
+                assertEquals(page & PageTable.PAGE, table.walk(address, PERM_READ) & PageTable.PAGE));
     }
 
     @Test
     void marksWhatAWalkUses() {
         long page = frames.allocate();
         assertTrue(table.install(0x5000, page, PERM_READ | PERM_WRITE));
-        long read = table.walk(0x5123, false);
+        long read = table.walk(0x5123, PERM_READ);
         assertEquals(page | PERM_READ, read, "write is not granted while the page is clean");
         assertFalse(table.dirty(table.entry(0x5000)));
         assertTrue(table.accessedAndClear(0x5000));
         assertFalse(table.accessedAndClear(0x5000));
-        assertEquals(page | PERM_READ | PERM_WRITE, table.walk(0x5000, true));
+        assertEquals(page | PERM_READ | PERM_WRITE, table.walk(0x5000, PERM_WRITE));
         assertTrue(table.dirty(table.entry(0x5000)));
         assertTrue(table.accessedAndClear(0x5fff));
         assertEquals(
-                page | PERM_READ | PERM_WRITE, table.walk(0x5000, false), "a dirty page can be cached for writing");
+                page | PERM_READ | PERM_WRITE, table.walk(0x5000, PERM_READ), "a dirty page can be cached for writing");
     }
 
     @Test
     void refusesAddressesThatAreNotCanonical() {
-        assertEquals(WalkFault.NOT_CANONICAL.walked, table.walk(0x8000_0000_0000L, false));
-        assertEquals(WalkFault.NOT_CANONICAL.walked, table.walk(0xffff_7fff_ffff_f000L, false));
-        assertEquals(WalkFault.NOT_PRESENT.walked, table.walk(0x7fff_ffff_ffffL, false));
-        assertEquals(WalkFault.NOT_PRESENT.walked, table.walk(0xffff_8000_0000_0000L, false));
+        assertEquals(WalkFault.NOT_CANONICAL.walked, table.walk(0x8000_0000_0000L, PERM_READ));
+        assertEquals(WalkFault.NOT_CANONICAL.walked, table.walk(0xffff_7fff_ffff_f000L, PERM_READ));
+        assertEquals(WalkFault.NOT_PRESENT.walked, table.walk(0x7fff_ffff_ffffL, PERM_READ));
+        assertEquals(WalkFault.NOT_PRESENT.walked, table.walk(0xffff_8000_0000_0000L, PERM_READ));
     }
 
     @Test
@@ -127,27 +127,27 @@ class PageTableTest {
         long slot = entryOffset(0x20_0000, 1);
         long below = SharedWords.getLong(frames.memory(), slot);
         SharedWords.putLong(frames.memory(), slot, leaf);
-        assertEquals(0x12_3000 | PERM_READ | PERM_EXEC, table.walk(0x32_3456, false));
-        assertEquals(0x12_3000 | PageTable.RIGHTS, table.walk(0x32_3456, true));
+        assertEquals(0x12_3000 | PERM_READ | PERM_EXEC, table.walk(0x32_3456, PERM_READ));
+        assertEquals(0x12_3000 | PageTable.RIGHTS, table.walk(0x32_3456, PERM_WRITE));
         assertFalse(table.install(0x32_3000, 0, PERM_READ), "occupied by the large page");
         assertEquals(0, table.remove(0x32_3000), "a part of it cannot be unmapped");
         SharedWords.putLong(frames.memory(), slot, leaf | 1 << 12);
-        assertEquals(0x12_3000, table.walk(0x32_3456, false) & PageTable.PAGE, "bit 12 is PAT");
+        assertEquals(0x12_3000, table.walk(0x32_3456, PERM_READ) & PageTable.PAGE, "bit 12 is PAT");
         SharedWords.putLong(frames.memory(), slot, leaf | 1 << 13);
-        assertEquals(WalkFault.RESERVED_BITS.walked, table.walk(0x32_3456, false));
+        assertEquals(WalkFault.RESERVED_BITS.walked, table.walk(0x32_3456, PERM_READ));
         assertTrue(table.explain(0x32_3456).contains("reserved bits"));
         SharedWords.putLong(frames.memory(), slot, leaf | 0x4000_0000L);
-        assertEquals(WalkFault.PAGE_OUTSIDE.walked, table.walk(0x32_3456, false));
+        assertEquals(WalkFault.PAGE_OUTSIDE.walked, table.walk(0x32_3456, PERM_READ));
         SharedWords.putLong(frames.memory(), slot, below);
 
         long huge = entryOffset(0x20_0000, 2);
         long tableBelow = SharedWords.getLong(frames.memory(), huge);
         SharedWords.putLong(frames.memory(), huge, leaf);
-        assertEquals(0x1f_f000, table.walk(0x1f_f008, false) & PageTable.PAGE);
+        assertEquals(0x1f_f000, table.walk(0x1f_f008, PERM_READ) & PageTable.PAGE);
         SharedWords.putLong(frames.memory(), huge, leaf | 1 << 29);
-        assertEquals(WalkFault.RESERVED_BITS.walked, table.walk(0x1f_f008, false));
+        assertEquals(WalkFault.RESERVED_BITS.walked, table.walk(0x1f_f008, PERM_READ));
         SharedWords.putLong(frames.memory(), huge, X86FourLevel.P | 0x4000_0000L);
-        assertEquals(WalkFault.TABLE_OUTSIDE.walked, table.walk(0x1f_f008, false));
+        assertEquals(WalkFault.TABLE_OUTSIDE.walked, table.walk(0x1f_f008, PERM_READ));
         SharedWords.putLong(frames.memory(), huge, tableBelow);
     }
 
@@ -158,8 +158,9 @@ class PageTableTest {
         long slot = entryOffset(0x7000, 2);
         long entry = SharedWords.getLong(frames.memory(), slot);
         SharedWords.putLong(frames.memory(), slot, (entry & ~X86FourLevel.RW) | X86FourLevel.XD);
-        assertEquals(page | PERM_READ, table.walk(0x7000, false));
-        assertEquals(WalkFault.NO_WRITE.walked, table.walk(0x7000, true));
+        assertEquals(page | PERM_READ, table.walk(0x7000, PERM_READ));
+        assertEquals(WalkFault.NO_WRITE.walked, table.walk(0x7000, PERM_WRITE));
+        assertEquals(WalkFault.NO_EXECUTE.walked, table.walk(0x7000, PERM_READ | PERM_EXEC));
     }
 
     @Test
@@ -205,7 +206,7 @@ class PageTableTest {
     void explainsAWalk() {
         long page = frames.allocate();
         assertTrue(table.install(0x7000_1000L, page, PERM_READ | PERM_WRITE));
-        long ignored = table.walk(0x7000_1000L, true);
+        long ignored = table.walk(0x7000_1000L, PERM_WRITE);
         String text = table.explain(0x7000_1234L);
         assertTrue(text.startsWith("0x70001234 in x86-64, 4 levels, root table at 0x"), text);
         assertTrue(text.contains("level 3: table") && text.contains("level 0: table"), text);

@@ -52,7 +52,7 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
 
     private final long[] slotAddress;
     private final int[] slotBytes;
-    private final boolean[] slotStores;
+    private final Access[] slotKinds;
     private final long[] slotAccess;
     private final int[] slotRestarts;
     private final int[] freeSlots;
@@ -84,7 +84,8 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
         Arrays.fill(slotPage, NO_PAGE);
         slotAddress = new long[window];
         slotBytes = new int[window];
-        slotStores = new boolean[window];
+        slotKinds = new Access[window];
+        Arrays.fill(slotKinds, Access.READ);
         slotAccess = new long[window];
         slotRestarts = new int[window];
         freeSlots = new int[window];
@@ -188,7 +189,11 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
             part = 0;
             position++;
         }
-        start(address, bytes, storing, ordinal);
+        start(
+                address,
+                bytes,
+                storing ? Access.WRITE : kind == TraceAccess.EXECUTE ? Access.EXECUTE : Access.READ,
+                ordinal);
         return true;
     }
 
@@ -201,11 +206,11 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
         return false;
     }
 
-    private void start(long address, int bytes, boolean storing, long ordinal) {
+    private void start(long address, int bytes, Access kind, long ordinal) {
         int slot = freeSlots[--free];
         long offset = (long) slot * SLOT_BYTES;
         accesses++;
-        if (storing) {
+        if (kind == Access.WRITE) {
             stores++;
             shadow.store(address, bytes, Scramble.stored(deviceSeed, accesses), buffers, offset);
         } else {
@@ -214,7 +219,7 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
         slotPage[slot] = address >>> PAGE_SHIFT;
         slotAddress[slot] = address;
         slotBytes[slot] = bytes;
-        slotStores[slot] = storing;
+        slotKinds[slot] = kind;
         slotAccess[slot] = ordinal;
         slotRestarts[slot] = 0;
         begin(slot);
@@ -224,7 +229,7 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
 
     private void begin(int slot) {
         Result result = device.start(
-                slotStores[slot] ? Access.WRITE : Access.READ,
+                slotKinds[slot],
                 slotAddress[slot] << SIGN_BITS >> SIGN_BITS,
                 buffers,
                 (long) slot * SLOT_BYTES,
@@ -245,7 +250,7 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
         }
         int bytes = slotBytes[slot];
         long offset = (long) slot * SLOT_BYTES;
-        if (slotStores[slot]) {
+        if (slotKinds[slot] == Access.WRITE) {
             storedBytes += bytes;
         } else {
             verifiedBytes += bytes;

@@ -30,6 +30,9 @@ final class FaultlineProcess {
 
     static FaultlineProcess start(Path folder, String... words) throws IOException {
         List<String> command = new ArrayList<>(List.of(
+                // Whoever runs the tests in the background has interrupts ignored, and his children inherit that.
+                "env",
+                "--default-signal=INT",
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "-XX:TieredStopAtLevel=1",
                 "-XX:+UseSerialGC",
