@@ -4,7 +4,6 @@ import dev.faultline.ring.internal.EntryReader;
 import dev.faultline.ring.internal.EntryWriter;
 import dev.faultline.ring.internal.RingLayout;
 import dev.faultline.ring.internal.Wakeup;
-import dev.faultline.stress.Asleep;
 import java.lang.foreign.MemorySegment;
 import java.util.function.BooleanSupplier;
 import org.openjdk.jcstress.annotations.Actor;
@@ -266,7 +265,7 @@ public final class GateOrder {
                 while (!signalled) {
                     Thread.onSpinWait();
                 }
-                outcome = Asleep.isAsleep(wakeup) ? "asleep" : "woken";
+                outcome = wakeup.isAsleep() ? "asleep" : "woken";
             }
             wakeup.cancel();
             gate.leave();

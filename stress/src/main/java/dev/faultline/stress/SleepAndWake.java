@@ -73,7 +73,7 @@ public final class SleepAndWake {
          */
         @Arbiter
         public void after(ZZ_Result r) {
-            r.r2 = Asleep.isAsleep(wakeup);
+            r.r2 = wakeup.isAsleep();
         }
     }
 }

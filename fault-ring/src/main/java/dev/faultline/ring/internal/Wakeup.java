@@ -37,6 +37,11 @@ public final class Wakeup {
         SharedWords.fullFence();
     }
 
+    /** Whether the sleeper has announced itself and nobody has woken it since; for those who watch. */
+    public boolean isAsleep() {
+        return asleep;
+    }
+
     /** Takes the announcement back. */
     public void cancel() {
         asleep = false;
