@@ -10,8 +10,11 @@ import java.util.List;
  */
 public final class Sieve {
 
-    /** More than this share of a slice without a core, or stalled, and it was preempted. */
-    static final double PREEMPTED_SHARE = 0.01;
+    /**
+     * More than this share of a slice without a core, or stalled, and it was preempted. What stays below moves a ratio by less than its quartiles
+     * lie apart; on a virtual machine hardly a slice has none.
+     */
+    static final double PREEMPTED_SHARE = 0.05;
 
     /** A yardstick slower than this many times its fastest quartile was taken on cores far apart. */
     static final double FAR_FACTOR = 1.6;

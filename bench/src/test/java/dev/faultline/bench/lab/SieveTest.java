@@ -33,7 +33,7 @@ class SieveTest {
 
     @Test
     void setsAsideASliceThatWaitedForItsCore() {
-        PlacedSlice waited = placed(QUEUE_W1, 0, with(100, 2 * ONE_MS, 0, 1), 100);
+        PlacedSlice waited = placed(QUEUE_W1, 0, with(100, 20 * ONE_MS, 0, 1), 100);
         assertEquals(PREEMPTED, Sieve.of(List.of(waited)).verdict(waited));
     }
 
@@ -52,13 +52,13 @@ class SieveTest {
 
     @Test
     void setsAsideASliceThatStalledThoughNoThreadWaited() {
-        PlacedSlice stalled = placed(QUEUE_W1, 0, with(100, 0, 5 * ONE_MS, 0), 100);
+        PlacedSlice stalled = placed(QUEUE_W1, 0, with(100, 0, 20 * ONE_MS, 0), 100);
         assertEquals(PREEMPTED, Sieve.of(List.of(stalled)).verdict(stalled));
     }
 
     @Test
     void setsAsideASliceWhoseNeighbourWasPreempted() {
-        Slice preempted = with(100, 5 * ONE_MS, 0, 1);
+        Slice preempted = with(100, 20 * ONE_MS, 0, 1);
         PlacedSlice after = new PlacedSlice(QUEUE_W1, 0, clean(150), clean(100), preempted);
         PlacedSlice before = new PlacedSlice(QUEUE_W1, 1, clean(150), preempted, clean(100));
         Sieve sieve = Sieve.of(List.of(before, after));
@@ -87,7 +87,7 @@ class SieveTest {
     @Test
     void aPreemptedYardstickDoesNotSayWhatNearIs() {
         // Both were preempted, and would otherwise be the fastest.
-        Slice preempted = with(10, 5 * ONE_MS, 0, 1);
+        Slice preempted = with(10, 20 * ONE_MS, 0, 1);
         PlacedSlice odd = new PlacedSlice(QUEUE_W1, 0, clean(150), preempted, preempted);
         PlacedSlice usual = placed(QUEUE_W1, 1, clean(150), 100);
         assertEquals(KEPT, Sieve.of(List.of(odd, odd, odd, usual)).verdict(usual));
