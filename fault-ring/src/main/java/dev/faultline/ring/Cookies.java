@@ -44,8 +44,4 @@ record Cookies(int laneBits, int slotBits) {
     int slot(int cookie) {
         return cookie >>> laneBits & (1 << slotBits) - 1;
     }
-
-    int lane(int cookie) {
-        return cookie & (1 << laneBits) - 1;
-    }
 }

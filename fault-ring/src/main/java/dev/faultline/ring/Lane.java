@@ -569,14 +569,6 @@ final class Lane implements FaultProducer {
         }
     }
 
-    boolean isFreed() {
-        return sides.get() == 0;
-    }
-
-    long regionBytes() {
-        return layout.bytes();
-    }
-
     /** What has to be done on a lane that nobody steps: take answers, give waiting groups to reads, answer what is overdue. */
     void lookAfter() {
         gate.visit(() -> {

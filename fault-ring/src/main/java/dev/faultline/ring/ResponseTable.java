@@ -283,10 +283,6 @@ final class ResponseTable {
         return untoldCount > 0;
     }
 
-    int untoldCount() {
-        return untoldCount;
-    }
-
     /** A group that is off its list is answered. */
     void addUntold(int slot, int code) {
         setState(slot, LaneLayout.ANSWERED, cookie(slot));
