@@ -4,6 +4,8 @@ package dev.faultline.ring;
 public enum Guarantee {
     /** Every group the device raised is counted, also those never delivered. */
     RAISED_COUNTED,
+    /** A device may have so many groups open, is told {@link Result#FULL} beyond that, and no answer is refused for want of room. */
+    QUOTA,
     /** A group without an answer is answered {@link Answer#INVALID} when the deadline passes. */
     DEADLINE,
     /** A device that leaves has all its groups answered. */

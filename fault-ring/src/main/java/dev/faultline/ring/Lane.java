@@ -502,6 +502,8 @@ final class Lane implements FaultProducer {
 
     /** Answers everything, ends every read, and lets go of the region. */
     private void closeHere(AutoAnswer why) {
+        // What other threads have answered by now counts as answered.
+        gate.runTasks();
         if (!admits) {
             return;
         }

@@ -2,11 +2,12 @@ package dev.faultline.ring;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import dev.faultline.ring.contract.ConsumerContract;
 import java.util.List;
 
 class DescriptorConsumerContractTest extends ConsumerContract {
     @Override
-    Source source(int entries, int largestGroup) {
+    protected Source source(int entries, int largestGroup) {
         return new SocketSource(entries, largestGroup);
     }
 

@@ -8,7 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.sun.management.ThreadMXBean;
 import dev.faultline.ffm.LinuxCalls;
 import dev.faultline.ffm.PageFaultLayout;
-import dev.faultline.ring.ConsumerContract.Seen;
+import dev.faultline.ring.contract.ConsumerContract.Seen;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.management.ManagementFactory;

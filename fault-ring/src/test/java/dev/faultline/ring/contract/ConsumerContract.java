@@ -1,4 +1,4 @@
-package dev.faultline.ring;
+package dev.faultline.ring.contract;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -6,6 +6,13 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.faultline.ring.Accounting;
+import dev.faultline.ring.Answer;
+import dev.faultline.ring.CompletionHandler;
+import dev.faultline.ring.FaultConsumer;
+import dev.faultline.ring.FaultGroup;
+import dev.faultline.ring.FaultWorker;
+import dev.faultline.ring.Result;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
@@ -14,36 +21,78 @@ import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
-/** What every {@link FaultConsumer} keeps, whatever is behind it. */
-abstract class ConsumerContract {
+/**
+ * What every {@link FaultConsumer} keeps, whatever is behind it: extend this class with a source of one's own, and run it.
+ *
+ * <p>Threads: the source is used by the test's thread, its consumer by that thread too where a test does not say otherwise.
+ */
+public abstract class ConsumerContract {
     static final long SECOND = 1_000_000_000L;
 
-    /** What is behind a consumer; used by the test's thread. */
-    interface Source {
+    /** What is behind a consumer: one device, which raises groups and is told the answers. */
+    public interface Source {
+        /**
+         * The consumer under test.
+         *
+         * @return the same each time
+         */
         FaultConsumer consumer();
 
-        /** Raises a whole group, whose first address is its tag times 4096. */
+        /**
+         * The largest group its device makes when asked to.
+         *
+         * @return requests: 1 if it makes groups of one only
+         */
+        default int mostRequests() {
+            return Integer.MAX_VALUE;
+        }
+
+        /**
+         * Raises a whole group and sends it, if there is room for it.
+         *
+         * @param tag what the answer is told with; its first address is the tag times 4096, and each further request lies on the
+         *     same page
+         * @param size requests, 1 to {@link #mostRequests}
+         */
         void raise(int tag, int size);
 
-        /** Lets the source send what was raised and take what was answered. */
+        /** Lets the source send what was raised and take what was answered. Called again and again; never waits. */
         void step();
 
-        /** The groups that were answered, each as tag and code, in the order of their answers. */
+        /**
+         * What its device was told.
+         *
+         * @return each answer as tag and code, "7 SUCCESS", in the order of the answers
+         */
         List<String> answers();
 
-        /** Ends the source as its owner would. */
+        /** Ends the source as its owner would: closes the queue, or hangs up. */
         void end();
 
-        /** Frees everything, and looks whether something is left. */
+        /** Frees everything, and fails if something is left. */
         void close();
     }
 
     private final List<Source> sources = new ArrayList<>();
 
-    abstract Source source(int entries, int largestGroup);
+    /** For a subclass. */
+    protected ConsumerContract() {}
+
+    /**
+     * Opens a source whose device may have 16 groups open.
+     *
+     * @param entries reads that can be posted at once
+     * @param largestGroup requests in its largest group
+     * @return the source, whose consumer nobody has called
+     */
+    protected abstract Source source(int entries, int largestGroup);
 
     private Source open(int entries, int largestGroup) {
-        Source source = source(entries, largestGroup);
+        return opened(source(entries, largestGroup));
+    }
+
+    /** Has a source looked after when the test is over. */
+    final <S extends Source> S opened(S source) {
         sources.add(source);
         return source;
     }
@@ -59,10 +108,26 @@ abstract class ConsumerContract {
         }
     }
 
+    /** The size asked for, or the most the source makes. */
+    static int size(Source source, int wanted) {
+        return Math.min(wanted, source.mostRequests());
+    }
+
+    /** What {@link Seen} notes of a group. */
+    static String text(Source source, long userData, int tag, int wanted) {
+        return userData + ":" + (tag + ",").repeat(size(source, wanted) - 1) + tag;
+    }
+
     /** Writes down what a consumer is handed. */
-    static final class Seen implements CompletionHandler {
-        final List<Integer> cookies = new ArrayList<>();
-        final List<String> texts = new ArrayList<>();
+    public static final class Seen implements CompletionHandler {
+        /** Of each group. */
+        public final List<Integer> cookies = new ArrayList<>();
+
+        /** Of each completion: its user data, and the page numbers of a group or the end of reads. */
+        public final List<String> texts = new ArrayList<>();
+
+        /** Nothing seen. */
+        public Seen() {}
 
         @Override
         public void group(long userData, FaultGroup group) {
@@ -81,7 +146,7 @@ abstract class ConsumerContract {
     }
 
     /** Steps and polls until a number of completions has come. */
-    private static void poll(Source source, CompletionHandler handler, int n) {
+    static void poll(Source source, CompletionHandler handler, int n) {
         long end = System.nanoTime() + 10 * SECOND;
         for (int got = 0; got < n; ) {
             source.consumer().submit();
@@ -91,7 +156,7 @@ abstract class ConsumerContract {
         }
     }
 
-    private static void answered(Source source, int n) {
+    static void answered(Source source, int n) {
         long end = System.nanoTime() + 10 * SECOND;
         while (source.answers().size() < n) {
             source.consumer().submit();
@@ -108,10 +173,10 @@ abstract class ConsumerContract {
         assertEquals(Result.OK, consumer.post(2, 2));
         Seen seen = new Seen();
         source.raise(10, 1);
-        source.raise(11, 3);
-        source.raise(12, 2);
+        source.raise(11, size(source, 3));
+        source.raise(12, size(source, 2));
         poll(source, seen, 3);
-        assertEquals(List.of("1:10", "1:11,11,11", "2:12,12"), seen.texts);
+        assertEquals(List.of("1:10", text(source, 1, 11, 3), text(source, 2, 12, 2)), seen.texts);
         assertEquals(3, consumer.accounting().outstanding());
         for (int cookie : seen.cookies) {
             assertNotEquals(0, cookie);
@@ -282,14 +347,15 @@ abstract class ConsumerContract {
         assertEquals(Result.OK, consumer.post(0, 4));
         assertEquals(Result.OK, consumer.cancel(3));
         consumer.submit();
-        source.raise(1, 2);
+        source.raise(1, size(source, 2));
         source.raise(2, 1);
         source.step();
         FaultGroup group = new FaultGroup();
         assertEquals(Result.OK, consumer.take(group, SECOND), "reads that end are passed over");
-        assertEquals(2, group.size());
+        assertEquals(size(source, 2), group.size());
         assertEquals(0x1000, group.address(0));
         assertEquals(Result.OK, consumer.answer(group.cookie(), Answer.SUCCESS));
+        answered(source, 1);
         assertEquals(Result.OK, consumer.take(group, SECOND));
         assertEquals(0x2000, group.address(0));
         assertEquals(Result.OK, consumer.answer(group.cookie(), Answer.INVALID));
@@ -400,7 +466,7 @@ abstract class ConsumerContract {
         int raised = 0;
         while (source.answers().size() < 400) {
             if (raised < 400 && raised - source.answers().size() < 8) {
-                source.raise(raised, 1 + raised % 2);
+                source.raise(raised, size(source, 1 + raised % 2));
                 raised++;
             }
             source.step();

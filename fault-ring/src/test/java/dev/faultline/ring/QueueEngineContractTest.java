@@ -3,24 +3,26 @@ package dev.faultline.ring;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.faultline.ring.contract.EngineContract;
 import java.util.ArrayList;
 import java.util.List;
 
-class QueueConsumerContractTest extends ConsumerContract {
+/** A queue whose producer is stepped by hand. */
+class QueueEngineContractTest extends EngineContract {
     @Override
-    Source source(int entries, int largestGroup) {
-        return new QueueSource(entries, largestGroup);
+    protected Engine engine(QueueConfig config, int allocation) {
+        return new HandDriven(config, allocation);
     }
 
-    private static final class QueueSource implements Source {
+    private static final class HandDriven implements Engine {
         private final List<String> answers = new ArrayList<>();
         private final FaultQueue queue;
         private final FaultProducer producer;
         private final FaultConsumer consumer;
 
-        QueueSource(int entries, int largestGroup) {
-            queue = FaultQueue.open(QueueConfig.of(entries).withLargestGroup(largestGroup));
-            producer = queue.producer(16, (tag, code) -> answers.add(tag + " " + code));
+        HandDriven(QueueConfig config, int allocation) {
+            queue = FaultQueue.open(config);
+            producer = queue.producer(allocation, (tag, code) -> answers.add(tag + " " + code));
             consumer = queue.consumer();
             assertTrue(producer.enter());
         }
@@ -31,11 +33,13 @@ class QueueConsumerContractTest extends ConsumerContract {
         }
 
         @Override
-        public void raise(int tag, int size) {
-            for (int i = 0; i < size; i++) {
-                assertEquals(Result.OK, producer.raise(tag, 7, 5, tag, ((long) tag << 12) + i, 1, i == size - 1));
+        public Result tryRaise(int tag, int size) {
+            Result result = Result.OK;
+            for (int i = 0; i < size && result == Result.OK; i++) {
+                result = producer.raise(tag, 7, 5, tag, ((long) tag << 12) + i, 1, i == size - 1);
             }
             producer.flush();
+            return result;
         }
 
         @Override
@@ -46,6 +50,11 @@ class QueueConsumerContractTest extends ConsumerContract {
         @Override
         public List<String> answers() {
             return answers;
+        }
+
+        @Override
+        public void detach() {
+            producer.close();
         }
 
         @Override
