@@ -798,14 +798,29 @@ public final class DescriptorConsumer implements FaultConsumer {
 
     @Override
     public FaultWorker run(FaultHandler handler) {
+        checkUnused();
+        worker = FaultWorker.start(this, handler, entries, QueueConfig.DEFAULT_CLOSE_LIMIT_NS);
+        return worker;
+    }
+
+    @Override
+    public FaultWorker run(BatchHandler handler, int most) {
+        if (most < 1 || most > entries) {
+            throw new IllegalArgumentException("most=" + most + ": allowed 1 to " + entries);
+        }
+        checkUnused();
+        FaultBatch batch = new FaultBatch(this, most, largestGroup);
+        worker = FaultWorker.start(this, handler, batch, entries, QueueConfig.DEFAULT_CLOSE_LIMIT_NS);
+        return worker;
+    }
+
+    private void checkUnused() {
         if (worker != null) {
             throw new IllegalStateException("run: this consumer has a worker, " + worker.thread());
         }
         if (owner != null) {
             throw new IllegalStateException("run: this consumer belongs to " + owner + ", which has called it");
         }
-        worker = FaultWorker.start(this, handler, entries, QueueConfig.DEFAULT_CLOSE_LIMIT_NS);
-        return worker;
     }
 
     /**

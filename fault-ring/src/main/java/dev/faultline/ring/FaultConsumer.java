@@ -131,6 +131,18 @@ public interface FaultConsumer extends AutoCloseable {
     FaultWorker run(FaultHandler handler);
 
     /**
+     * Hands all groups that are there at once to a handler, on a thread of its own, which posts the reads, answers and posts
+     * again. Waits for the first group of a batch, never for more.
+     *
+     * @param handler decides
+     * @param most groups in a batch, 1 to the number of reads that can be posted at once; the worker keeps memory for as many of
+     *     the largest
+     * @return the running worker; from here on this consumer is its own
+     * @throws IllegalArgumentException if {@code most} is outside its range
+     */
+    FaultWorker run(BatchHandler handler, int most);
+
+    /**
      * What became of every group.
      *
      * @return the counts of this moment. Any thread

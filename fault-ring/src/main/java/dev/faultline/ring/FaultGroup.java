@@ -9,7 +9,7 @@ import java.lang.foreign.MemorySegment;
  *
  * <p>Threads: the one that was handed it. Ownership and lifetime: the memory is the queue's; the view is valid until the
  * handler returns, or with {@link FaultConsumer#take} until the next call on the consumer, and shows another group after
- * that. Progress: every accessor is one or two loads; nothing is allocated. Units: bytes, nanoseconds of {@link
+ * that. In a {@link FaultBatch} it is the worker's, and a copy. Progress: every accessor is one or two loads; nothing is allocated. Units: bytes, nanoseconds of {@link
  * System#nanoTime}. Errors: an index outside the group throws {@link IndexOutOfBoundsException}. Source: {@code struct
  * iommu_hwpt_pgfault}, see {@link PageFaultLayout}.
  */
@@ -129,6 +129,16 @@ public final class FaultGroup {
     /** Copies the records, all of them. */
     void copyTo(MemorySegment to) {
         MemorySegment.copy(memory, record(0), to, 0, (long) size * PageFaultLayout.SIZE);
+    }
+
+    /** Shows another group's records, copied to where they stay. */
+    void keep(FaultGroup group, MemorySegment in, long at) {
+        if (group.size == 1) {
+            PageFaultLayout.copy(group.memory, group.base, in, at);
+        } else {
+            MemorySegment.copy(group.memory, group.base, in, at, (long) group.size * PageFaultLayout.SIZE);
+        }
+        show(in, at, group.size, group.raisedAtNs);
     }
 
     @Override

@@ -428,14 +428,29 @@ final class RingConsumer implements FaultConsumer {
 
     @Override
     public FaultWorker run(FaultHandler handler) {
+        checkUnused();
+        worker = FaultWorker.start(this, handler, config.entries(), config.closeLimitNs());
+        return worker;
+    }
+
+    @Override
+    public FaultWorker run(BatchHandler handler, int most) {
+        if (most < 1 || most > config.entries()) {
+            throw new IllegalArgumentException("most=" + most + ": allowed 1 to " + config.entries());
+        }
+        checkUnused();
+        FaultBatch batch = new FaultBatch(this, most, config.largestGroup());
+        worker = FaultWorker.start(this, handler, batch, config.entries(), config.closeLimitNs());
+        return worker;
+    }
+
+    private void checkUnused() {
         if (worker != null) {
             throw new IllegalStateException("run: this consumer has a worker, " + worker.thread());
         }
         if (owner.get() != null) {
             throw new IllegalStateException("run: this consumer belongs to " + owner.get() + ", which has called it");
         }
-        worker = FaultWorker.start(this, handler, config.entries(), config.closeLimitNs());
-        return worker;
     }
 
     @Override
