@@ -82,6 +82,7 @@ class LabSmokeTest {
             {"--slices", "many"},
             {"--slice-ms", "1001"},
             {"--only", "queue.w2"},
+            {"--only", "queue.w6"},
             {"--no-such-option"}
         }) {
             Outcome outcome = outcome(start(options), 20);

@@ -2,59 +2,36 @@ package dev.faultline.bench.contender;
 
 import java.util.List;
 
-/** Everyone who is measured: what it is, the window it keeps full, and the process it wants. */
-public enum Contender {
+/**
+ * One who is measured, in a process of its own.
+ *
+ * @param kind what it is
+ * @param window round trips it keeps under way, a power of two
+ */
+public record Contender(Kind kind, int window) {
+
     /** The yardstick. */
-    PINGPONG("pingpong", "two lines and a spin, moving over 512 lines", 1, 512, ""),
-    /** The fault queue at window 1. */
-    QUEUE_W1("queue.w1", "the fault queue, a lane driven by hand at both ends", 1, 512, ""),
-    /** The fault queue at window 64. */
-    QUEUE_W64("queue.w64", "the fault queue, a lane driven by hand at both ends", 64, 4096, ""),
-    /** The engine's loop at window 1. */
-    LOOP_W1(
-            "loop.w1",
-            "a device reads 64 bytes of a page that is not there: fault, a zeroed page, answer, retry, copy",
-            1,
-            EngineLoop.PAGES,
-            ""),
-    /** Disruptor at window 64. */
-    DISRUPTOR_W64("disruptor.w64", "Disruptor 4, a ring each way, batches of 16", 64, 4096, ""),
-    /** Agrona at window 64. */
-    AGRONA_W64(
-            "agrona.w64",
-            "Agrona OneToOneRingBuffer each way, claims in place, bounds checks off",
-            64,
-            4096,
-            "-Dagrona.disable.bounds.checks=true --add-opens=java.base/jdk.internal.misc=ALL-UNNAMED"),
-    /** JCTools at window 64. */
-    JCTOOLS_W64(
-            "jctools.w64",
-            "JCTools SpscArrayQueue each way, objects used again",
-            64,
-            4096,
-            "--sun-misc-unsafe-memory-access=allow");
+    public static final Contender PINGPONG = Kind.PINGPONG.at(1);
 
-    private final String key;
-    private final String what;
-    private final int window;
-    private final int pieceRoundTrips;
-    private final String jvmFlags;
+    private static final String WINDOW_MARK = ".w";
 
-    Contender(String key, String what, int window, int pieceRoundTrips, String jvmFlags) {
-        this.key = key;
-        this.what = what;
-        this.window = window;
-        this.pieceRoundTrips = pieceRoundTrips;
-        this.jvmFlags = jvmFlags;
+    /** Checks the window. */
+    public Contender {
+        if (window <= 0 || Integer.bitCount(window) != 1) {
+            throw new IllegalArgumentException("window=" + window + ": allowed a power of two");
+        }
+        if (window != 1 && (kind == Kind.PINGPONG || kind == Kind.LOOP)) {
+            throw new IllegalArgumentException("window=" + window + ": allowed 1 with kind=" + kind.key());
+        }
     }
 
     /**
      * Its name in results and on the command line of its process.
      *
-     * @return a word
+     * @return words joined by dots, such as {@code queue.w64}
      */
     public String key() {
-        return key;
+        return kind == Kind.PINGPONG ? kind.key() : kind.key() + WINDOW_MARK + window;
     }
 
     /**
@@ -63,16 +40,7 @@ public enum Contender {
      * @return a phrase
      */
     public String what() {
-        return what;
-    }
-
-    /**
-     * Round trips it keeps under way.
-     *
-     * @return 1 or more
-     */
-    public int window() {
-        return window;
+        return kind.what();
     }
 
     /**
@@ -81,7 +49,7 @@ public enum Contender {
      * @return 1 or more
      */
     public int pieceRoundTrips() {
-        return pieceRoundTrips;
+        return kind.pieceRoundTrips(window);
     }
 
     /**
@@ -90,7 +58,7 @@ public enum Contender {
      * @return flags of {@code java}
      */
     public List<String> jvmFlags() {
-        return jvmFlags.isEmpty() ? List.of() : List.of(jvmFlags.split(" ", -1));
+        return kind.jvmFlags();
     }
 
     /**
@@ -99,14 +67,7 @@ public enum Contender {
      * @return a new contest
      */
     public Contest open() {
-        return switch (this) {
-            case PINGPONG -> new PingPong();
-            case QUEUE_W1, QUEUE_W64 -> new CarriedFaults(window, FaultQueueCarrier.carrier(window));
-            case LOOP_W1 -> new EngineLoop();
-            case DISRUPTOR_W64 -> new CarriedFaults(window, DisruptorCarrier.carrier());
-            case AGRONA_W64 -> new CarriedFaults(window, AgronaCarrier.carrier());
-            case JCTOOLS_W64 -> new CarriedFaults(window, JctoolsCarrier.carrier(window));
-        };
+        return kind.open(window);
     }
 
     /**
@@ -117,11 +78,22 @@ public enum Contender {
      * @throws IllegalArgumentException if there is none
      */
     public static Contender of(String key) {
-        for (Contender contender : values()) {
-            if (contender.key.equals(key)) {
-                return contender;
+        if (key.equals(PINGPONG.key())) {
+            return PINGPONG;
+        }
+        int mark = key.lastIndexOf(WINDOW_MARK);
+        String window = mark < 0 ? "" : key.substring(mark + WINDOW_MARK.length());
+        for (Kind kind : Kind.values()) {
+            if (mark >= 0 && window.matches("[1-9][0-9]{0,6}") && kind.key().equals(key.substring(0, mark))) {
+                return kind.at(Integer.parseInt(window));
             }
         }
-        throw new IllegalArgumentException("contender=" + key + " is unknown");
+        throw new IllegalArgumentException(
+                "contender=" + key + ": allowed " + PINGPONG.key() + ", or KIND" + WINDOW_MARK + "WINDOW");
+    }
+
+    @Override
+    public String toString() {
+        return key();
     }
 }

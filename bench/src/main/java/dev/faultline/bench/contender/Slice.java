@@ -41,6 +41,15 @@ public record Slice(
     }
 
     /**
+     * What both threads allocated.
+     *
+     * @return bytes, in {@link #allRoundTrips}
+     */
+    public long allocatedBytes() {
+        return requesterBytes + responderBytes;
+    }
+
+    /**
      * The slice as one line.
      *
      * @return words that {@link #parse} understands

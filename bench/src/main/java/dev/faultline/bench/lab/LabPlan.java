@@ -1,7 +1,10 @@
 package dev.faultline.bench.lab;
 
 import dev.faultline.bench.contender.Contender;
-import java.util.EnumSet;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashSet;
+import java.util.List;
 import java.util.Set;
 
 /**
@@ -13,9 +16,14 @@ import java.util.Set;
  * @param jvms fresh processes for each contender
  * @param warmUpMs how long each process runs before its slices count
  * @param seed of the order in which contenders take their turns
- * @param limitMs no new round begins after this
+ * @param limitMs about how long the run may take
  */
-public record LabPlan(Set<RatioKey> ratios, int slices, int sliceMs, int jvms, int warmUpMs, long seed, long limitMs) {
+public record LabPlan(List<RatioKey> ratios, int slices, int sliceMs, int jvms, int warmUpMs, long seed, long limitMs) {
+
+    /** Keeps a copy. */
+    public LabPlan {
+        ratios = List.copyOf(ratios);
+    }
 
     /**
      * Who must be measured, beside the yardstick.
@@ -23,8 +31,33 @@ public record LabPlan(Set<RatioKey> ratios, int slices, int sliceMs, int jvms, i
      * @return the contenders
      */
     Set<Contender> contenders() {
-        Set<Contender> contenders = EnumSet.noneOf(Contender.class);
+        Set<Contender> contenders = new LinkedHashSet<>();
         ratios.forEach(ratio -> contenders.addAll(ratio.contenders()));
         return contenders;
+    }
+
+    /**
+     * Who takes turns with whom: contenders that share a ratio, directly or through others.
+     *
+     * @return the panels, which have no contender in common
+     */
+    List<Set<Contender>> panels() {
+        List<Set<Contender>> panels = new ArrayList<>();
+        for (RatioKey ratio : ratios) {
+            Set<Contender> joined = new LinkedHashSet<>(ratio.contenders());
+            List<Set<Contender>> apart = new ArrayList<>();
+            for (Set<Contender> panel : panels) {
+                if (Collections.disjoint(panel, ratio.contenders())) {
+                    apart.add(panel);
+                } else {
+                    joined.addAll(panel);
+                }
+            }
+            if (!joined.isEmpty()) {
+                apart.add(joined);
+            }
+            panels = apart;
+        }
+        return panels;
     }
 }

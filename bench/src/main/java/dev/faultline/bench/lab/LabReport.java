@@ -49,7 +49,7 @@ public final class LabReport {
      * @return the report
      */
     public static LabReport refused(LabPlan plan, String reason) {
-        return new LabReport(plan, reason, Measured.of(List.of(), Map.of(), 0), false);
+        return new LabReport(plan, reason, Measured.of(List.of(), Map.of(), Map.of(), 0), false);
     }
 
     /**
@@ -114,9 +114,10 @@ public final class LabReport {
                 .put("better", ratio.key().better().name().toLowerCase(Locale.ROOT))
                 .put("reason", ratio.reason())
                 .put("against", against == null ? null : against.key());
-        if (ratio.key() == RatioKey.QUEUE_W64_VS_BEST_RIVAL) {
+        Map<Contender, Ratio.Interval> byRival = Ratio.byRival(ratio.key(), measured);
+        if (!byRival.isEmpty()) {
             ObjectNode rivals = node.putObject("rivals");
-            Ratio.byRival(measured).forEach((rival, interval) -> figures(interval, rivals.putObject(rival.key())));
+            byRival.forEach((rival, interval) -> figures(interval, rivals.putObject(rival.key())));
         }
     }
 
@@ -133,8 +134,8 @@ public final class LabReport {
     }
 
     private void figures(Contender contender, ObjectNode node) {
-        List<PlacedSlice> all = of(contender, measured.slices());
-        List<PlacedSlice> kept = of(contender, measured.kept());
+        List<PlacedSlice> all = measured.of(contender);
+        List<PlacedSlice> kept = kept(contender);
         node.put("what", contender.what()).put("window", contender.window());
         quartiles(node, "ns_per_round_trip", kept, LabReport::ns);
         quartiles(node, "million_round_trips_per_s", kept, placed -> 1000 / ns(placed));
@@ -148,10 +149,13 @@ public final class LabReport {
                 .put("share", all.isEmpty() ? null : rounded(1 - (double) kept.size() / all.size()));
         contender.jvmFlags().forEach(node.putArray("flags")::add);
         node.put("failed", measured.failures().get(contender));
+        node.put("absent", measured.absences().get(contender));
     }
 
-    private static List<PlacedSlice> of(Contender contender, List<PlacedSlice> slices) {
-        return slices.stream().filter(placed -> placed.contender() == contender).toList();
+    private List<PlacedSlice> kept(Contender contender) {
+        return measured.kept().stream()
+                .filter(placed -> placed.contender().equals(contender))
+                .toList();
     }
 
     private static double ns(PlacedSlice placed) {
@@ -226,23 +230,19 @@ public final class LabReport {
     }
 
     private void row(Contender contender, Table table) {
-        boolean isYardstick = contender == Contender.PINGPONG;
-        List<PlacedSlice> all = isYardstick ? measured.slices() : of(contender, measured.slices());
-        List<PlacedSlice> kept = isYardstick ? measured.kept() : of(contender, measured.kept());
+        boolean isYardstick = contender.equals(Contender.PINGPONG);
+        List<PlacedSlice> all = isYardstick ? measured.slices() : measured.of(contender);
+        List<PlacedSlice> kept = isYardstick ? measured.kept() : kept(contender);
         Quantiles quantiles = quantiles(kept, isYardstick ? PlacedSlice::yardstickNs : LabReport::ns);
         String name = padded(contender.key());
         if (quantiles == null) {
-            String why = measured.failures().getOrDefault(contender, "no slice kept of " + all.size());
-            table.row(name, "%8s  %s", "-", why);
+            String why = measured.missing(contender);
+            table.row(name, "%8s  %s", "-", why == null ? "no slice kept of " + all.size() : why);
             return;
         }
         double ns = quantiles.median();
-        Double bytes = isYardstick
-                ? null
-                : perRoundTrip(
-                        all,
-                        placed ->
-                                placed.slice().requesterBytes() + placed.slice().responderBytes());
+        Double bytes =
+                isYardstick ? null : perRoundTrip(all, placed -> placed.slice().allocatedBytes());
         table.row(
                 name,
                 "%8.1f %9.2f %10s %9.0f%%",

@@ -4,11 +4,14 @@ import dev.faultline.bench.contender.Contender;
 import dev.faultline.bench.contender.Slice;
 import dev.faultline.ffm.LinuxCalls;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Collections;
-import java.util.EnumMap;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.function.Consumer;
 
 /**
@@ -18,12 +21,13 @@ import java.util.function.Consumer;
  *
  * <p>Lifetime: when {@code run} has returned, or {@code stop} was called, no process is left.
  *
- * <p>The yardstick's slice after one contender is the slice before the next.
+ * <p>Panels come one after the other, and all of them again with each fresh set of processes, so that no panel has a bad minute for
+ * itself. The yardstick's slice after one contender is the slice before the next.
  */
 public final class LabRun {
 
     /** Rounds tried for each pair that is wanted, before the run is content with fewer. */
-    private static final int MOST_TRIES = 5;
+    private static final int MOST_TRIES = 8;
 
     private static final int WARM_UP_SLICE_MS = 100;
     private static final int NOTHING_TO_MEASURE = Integer.MAX_VALUE;
@@ -39,8 +43,9 @@ public final class LabRun {
 
     private final Object lock = new Object();
     private final List<PlacedSlice> slices = new ArrayList<>();
-    private final Map<Contender, String> failures = new EnumMap<>(Contender.class);
-    private final Map<Contender, ContenderProcess> processes = new EnumMap<>(Contender.class);
+    private final Map<Contender, String> failures = new HashMap<>();
+    private final Map<Contender, String> absences = new HashMap<>();
+    private final Map<Contender, ContenderProcess> processes = new LinkedHashMap<>();
     private int jvms;
     private boolean isStopped;
 
@@ -84,7 +89,7 @@ public final class LabRun {
      */
     public Measured measured() {
         synchronized (lock) {
-            return Measured.of(slices, failures, jvms);
+            return Measured.of(slices, failures, absences, jvms);
         }
     }
 
@@ -109,81 +114,97 @@ public final class LabRun {
      */
     public void run() throws InterruptedException {
         long startNs = System.nanoTime();
+        List<Set<Contender>> panels = plan.panels();
+        int contenders = plan.contenders().size();
         try {
-            for (int jvm = 1; jvm <= plan.jvms() && goesOn(startNs); jvm++) {
-                startAll();
-                warmUp();
-                int wanted = Math.ceilDiv(plan.slices() * jvm, plan.jvms());
-                int tries = MOST_TRIES * Math.ceilDiv(plan.slices(), plan.jvms());
-                while (pairs() < wanted && tries-- > 0 && goesOn(startNs)) {
-                    round();
-                }
-                progress.accept(
-                        "process " + jvm + " of " + plan.jvms() + ": " + pairs() + " of " + wanted + " pairs kept");
+            for (int jvm = 1; jvm <= plan.jvms(); jvm++) {
                 synchronized (lock) {
-                    killAll();
+                    jvms = jvm;
                 }
-            }
-        } finally {
-            synchronized (lock) {
+                start(Set.of(Contender.PINGPONG));
+                int turns = 0;
+                for (Set<Contender> panel : panels) {
+                    // A panel that is done early leaves its time to those after it.
+                    turns += panel.size();
+                    double share = (jvm - 1 + (double) turns / contenders) / plan.jvms();
+                    run(panel, jvm, startNs + (long) (share * plan.limitMs() * NS_PER_MS));
+                }
                 killAll();
             }
+        } finally {
+            killAll();
         }
     }
 
-    private boolean goesOn(long startNs) {
+    private void run(Set<Contender> panel, int jvm, long untilNs) throws InterruptedException {
+        int each = Math.ceilDiv(plan.slices(), plan.jvms());
+        int wanted = Math.ceilDiv(plan.slices() * jvm, plan.jvms());
+        start(panel);
+        for (int round = 0; goesOn(panel) && pairs(panel) < wanted && round < MOST_TRIES * each; round++) {
+            if (round >= each && System.nanoTime() - untilNs >= 0) {
+                break;
+            }
+            round(panel);
+        }
+        progress.accept("process " + jvm + " of " + plan.jvms() + ", "
+                + panel.iterator().next().key() + " and others: " + Math.min(pairs(panel), wanted) + " of " + wanted
+                + " pairs kept");
+        kill(panel);
+    }
+
+    private boolean goesOn(Set<Contender> panel) {
         synchronized (lock) {
-            boolean hasContender = plan.contenders().stream().anyMatch(contender -> !failures.containsKey(contender));
             return !isStopped
-                    && hasContender
-                    && !failures.containsKey(Contender.PINGPONG)
-                    && System.nanoTime() - startNs < plan.limitMs() * NS_PER_MS;
+                    && processes.containsKey(Contender.PINGPONG)
+                    && !Collections.disjoint(processes.keySet(), panel);
         }
     }
 
-    /** Pairs of the ratio that has fewest; a ratio that lost a contender is not waited for. */
-    private int pairs() {
+    /** Pairs of the panel's ratio that has fewest; a ratio that lost a contender is not waited for. */
+    private int pairs(Set<Contender> panel) {
         Measured measured = measured();
-        List<PlacedSlice> kept = measured.kept();
         return plan.ratios().stream()
-                .filter(ratio -> Collections.disjoint(
-                        ratio.contenders(), measured.failures().keySet()))
-                .mapToInt(ratio -> Ratio.pairs(ratio, kept))
+                .filter(ratio -> panel.containsAll(ratio.contenders()))
+                .filter(ratio -> ratio.contenders().stream().allMatch(contender -> measured.missing(contender) == null))
+                .mapToInt(ratio -> Ratio.pairs(ratio, measured))
                 .min()
                 .orElse(NOTHING_TO_MEASURE);
     }
 
-    private void startAll() throws InterruptedException {
-        synchronized (lock) {
-            jvms++;
-        }
-        List<Contender> contenders = new ArrayList<>(plan.contenders());
-        contenders.add(0, Contender.PINGPONG);
+    /** Starts all at once, and warms up one after the other. */
+    private void start(Set<Contender> contenders) throws InterruptedException {
+        Map<Contender, ContenderProcess> started = new LinkedHashMap<>();
         for (Contender contender : contenders) {
             synchronized (lock) {
-                if (isStopped || failures.containsKey(contender)) {
+                if (isStopped || failures.containsKey(contender) || absences.containsKey(contender)) {
                     continue;
                 }
             }
             try {
                 ContenderProcess process = ContenderProcess.start(contender, requesterCpu, responderCpu);
+                started.put(contender, process);
                 synchronized (lock) {
                     processes.put(contender, process);
                     if (isStopped) {
                         process.kill();
                     }
                 }
-                process.awaitReady();
             } catch (ContenderProcess.Failed e) {
                 fail(contender, e);
             }
         }
-    }
-
-    private void warmUp() throws InterruptedException {
-        for (Map.Entry<Contender, ContenderProcess> entry : List.copyOf(processes.entrySet())) {
+        for (Map.Entry<Contender, ContenderProcess> entry : started.entrySet()) {
             try {
-                for (int doneMs = 0; doneMs < plan.warmUpMs() && !isStopped(); doneMs += WARM_UP_SLICE_MS) {
+                entry.getValue().awaitReady();
+            } catch (ContenderProcess.Failed e) {
+                fail(entry.getKey(), e);
+            }
+        }
+        for (Map.Entry<Contender, ContenderProcess> entry : started.entrySet()) {
+            try {
+                for (int doneMs = 0;
+                        doneMs < plan.warmUpMs() && isRunning(entry.getKey());
+                        doneMs += WARM_UP_SLICE_MS) {
                     Slice ignored = entry.getValue().run(WARM_UP_SLICE_MS);
                     assert ignored.roundTrips() > 0;
                 }
@@ -193,13 +214,19 @@ public final class LabRun {
         }
     }
 
-    private void round() throws InterruptedException {
+    private boolean isRunning(Contender contender) {
+        synchronized (lock) {
+            return !isStopped && processes.containsKey(contender);
+        }
+    }
+
+    private void round(Set<Contender> panel) throws InterruptedException {
         ContenderProcess yardstick = processes.get(Contender.PINGPONG);
         if (yardstick == null) {
             return;
         }
         List<Map.Entry<Contender, ContenderProcess>> turns = new ArrayList<>(List.copyOf(processes.entrySet()));
-        turns.removeIf(turn -> turn.getKey() == Contender.PINGPONG);
+        turns.removeIf(turn -> !panel.contains(turn.getKey()));
         Collections.shuffle(turns, order);
         int round = nextRound();
         try {
@@ -238,15 +265,24 @@ public final class LabRun {
         progress.accept(contender.key() + " " + why.getMessage());
         synchronized (lock) {
             failures.put(contender, String.valueOf(why.getMessage()));
-            ContenderProcess process = processes.remove(contender);
-            if (process != null) {
-                process.kill();
+            kill(Set.of(contender));
+        }
+    }
+
+    private void kill(Collection<Contender> contenders) {
+        synchronized (lock) {
+            for (Contender contender : contenders) {
+                ContenderProcess process = processes.remove(contender);
+                if (process != null) {
+                    process.kill();
+                }
             }
         }
     }
 
     private void killAll() {
-        processes.values().forEach(ContenderProcess::kill);
-        processes.clear();
+        synchronized (lock) {
+            kill(List.copyOf(processes.keySet()));
+        }
     }
 }

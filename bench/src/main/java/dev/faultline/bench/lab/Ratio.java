@@ -1,12 +1,13 @@
 package dev.faultline.bench.lab;
 
 import dev.faultline.bench.contender.Contender;
-import java.util.EnumMap;
+import dev.faultline.bench.lab.RatioKey.Better;
+import dev.faultline.bench.lab.RatioKey.Paired;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -28,10 +29,13 @@ public record Ratio(
     /** Fewer pairs than this say nothing. */
     public static final int NEEDED_SLICES = 9;
 
+    /** Fewer round trips than this do not show what is allocated now and then. */
+    static final long NEEDED_ROUND_TRIPS = 1_000_000;
+
     /**
-     * Median and quartiles.
+     * The figure and the quartiles.
      *
-     * @param value the median
+     * @param value the median, unless a ratio says otherwise
      * @param lo a quarter of the pairs lie below
      * @param hi a quarter of the pairs lie above
      */
@@ -51,98 +55,118 @@ public record Ratio(
      * @return the ratio, or the reason there is none
      */
     public static Ratio of(RatioKey key, Measured measured) {
-        for (Contender contender : Contender.values()) {
-            String failure = measured.failures().get(contender);
-            if (failure != null
-                    && (contender == Contender.PINGPONG || key.contenders().contains(contender))) {
-                return without(key, 0, contender.key() + ": " + failure, null);
-            }
+        String reason = measured.missing(Contender.PINGPONG);
+        for (Contender contender : key.contenders()) {
+            reason = reason == null ? measured.missing(contender) : reason;
         }
-        List<PlacedSlice> kept = measured.kept();
-        return switch (key) {
-            case QUEUE_W1_VS_PINGPONG ->
-                from(
-                        key,
-                        of(kept, Contender.QUEUE_W1).stream()
-                                .mapToDouble(placed -> placed.slice().nsPerRoundTrip() / placed.yardstickNs())
-                                .toArray(),
-                        Contender.PINGPONG);
-            case QUEUE_W64_VS_BEST_RIVAL -> againstBestRival(key, kept);
-            case LOOP_W1_VS_QUEUE ->
-                from(key, timeRatios(kept, Contender.LOOP_W1, Contender.QUEUE_W1), Contender.QUEUE_W1);
+        if (reason != null) {
+            return without(key, 0, reason, null);
+        }
+        return switch (key.basis()) {
+            case Paired(Contender subject, List<Contender> against) -> paired(key, subject, against, measured.kept());
+            case RatioKey.Allocated(Contender subject) -> allocated(key, measured.of(subject));
         };
     }
 
     /** The best rival is the fastest by its median over the run, not the fastest of each round: that would be rewarding luck. */
-    private static Ratio againstBestRival(RatioKey key, List<PlacedSlice> kept) {
+    private static Ratio paired(RatioKey key, Contender subject, List<Contender> rivals, List<PlacedSlice> kept) {
         Contender best = null;
         double bestNs = Double.MAX_VALUE;
-        for (Contender rival : RatioKey.RIVALS) {
-            double[] ns = of(kept, rival).stream()
-                    .mapToDouble(placed -> placed.slice().nsPerRoundTrip())
+        for (Contender rival : rivals) {
+            double[] ns = nsByRound(kept, subject, rival).values().stream()
+                    .mapToDouble(Double::doubleValue)
                     .toArray();
-            if (ns.length < NEEDED_SLICES) {
+            if (rivals.size() > 1 && ns.length < NEEDED_SLICES) {
                 return without(key, ns.length, rival.key() + ": " + tooFew(ns.length), null);
             }
-            double medianNs = Quantiles.of(ns).median();
+            double medianNs = ns.length == 0 ? 0 : Quantiles.of(ns).median();
             if (medianNs < bestNs) {
                 bestNs = medianNs;
                 best = rival;
             }
         }
         Contender rival = Optional.ofNullable(best).orElseThrow();
-        return from(key, timeRatios(kept, rival, Contender.QUEUE_W64), rival);
+        double[] ratios = ratios(kept, key.better(), subject, rival);
+        if (ratios.length < NEEDED_SLICES) {
+            return without(key, ratios.length, tooFew(ratios.length), rival);
+        }
+        return new Ratio(key, Interval.of(ratios), ratios.length, null, rival);
+    }
+
+    /** All bytes over all round trips, since a median would not see what is allocated now and then. Of slices that were set aside too. */
+    private static Ratio allocated(RatioKey key, List<PlacedSlice> slices) {
+        if (slices.size() < NEEDED_SLICES) {
+            return without(key, slices.size(), tooFew(slices.size()), null);
+        }
+        long bytes = 0;
+        long roundTrips = 0;
+        for (PlacedSlice placed : slices) {
+            bytes += placed.slice().allocatedBytes();
+            roundTrips += placed.slice().allRoundTrips();
+        }
+        if (roundTrips < NEEDED_ROUND_TRIPS) {
+            String few = "round trips=" + roundTrips + ", needed=" + NEEDED_ROUND_TRIPS;
+            return without(key, slices.size(), few, null);
+        }
+        Interval each = Interval.of(slices.stream()
+                .mapToDouble(placed -> (double) placed.slice().allocatedBytes()
+                        / placed.slice().allRoundTrips())
+                .toArray());
+        return new Ratio(key, new Interval((double) bytes / roundTrips, each.lo, each.hi), slices.size(), null, null);
+    }
+
+    /** The rival's time in each round; the yardstick's where it lies beside the subject's slice. */
+    private static Map<Integer, Double> nsByRound(List<PlacedSlice> kept, Contender subject, Contender rival) {
+        boolean isYardstick = rival.equals(Contender.PINGPONG);
+        Contender whose = isYardstick ? subject : rival;
+        Map<Integer, Double> nsByRound = new HashMap<>();
+        for (PlacedSlice placed : kept) {
+            if (placed.contender().equals(whose)) {
+                nsByRound.put(
+                        placed.round(),
+                        isYardstick ? placed.yardstickNs() : placed.slice().nsPerRoundTrip());
+            }
+        }
+        return nsByRound;
     }
 
     /**
-     * Time of one over time of another, for each round that kept both; the same as the rate of the other over the rate of the one.
+     * One against another, for each round that kept both.
      *
      * @param kept slices that count
-     * @param above whose time is divided
-     * @param below by whose time
+     * @param better lower for time over time, higher for rate over rate
+     * @param subject who is measured
+     * @param rival whom it is measured against
      * @return a ratio for each round
      */
-    static double[] timeRatios(List<PlacedSlice> kept, Contender above, Contender below) {
-        Map<Integer, Double> belowNs = new HashMap<>();
-        for (PlacedSlice placed : of(kept, below)) {
-            belowNs.put(placed.round(), placed.slice().nsPerRoundTrip());
-        }
-        return of(kept, above).stream()
+    static double[] ratios(List<PlacedSlice> kept, Better better, Contender subject, Contender rival) {
+        Map<Integer, Double> rivalNs = nsByRound(kept, subject, rival);
+        return kept.stream()
+                .filter(placed -> placed.contender().equals(subject) && rivalNs.containsKey(placed.round()))
                 .mapToDouble(
-                        placed -> placed.slice().nsPerRoundTrip() / belowNs.getOrDefault(placed.round(), Double.NaN))
-                .filter(ratio -> !Double.isNaN(ratio))
+                        placed -> placed.slice().nsPerRoundTrip() / rivalNs.getOrDefault(placed.round(), Double.NaN))
+                .map(times -> better == Better.LOWER ? times : 1 / times)
                 .toArray();
     }
 
     /**
-     * Pairs kept so far, for the ratio or for the rival that has fewest.
+     * Pairs kept so far, for the rival that has fewest.
      *
      * @param key which ratio
-     * @param kept slices that count
+     * @param measured everything measured so far
      * @return a count
      */
-    static int pairs(RatioKey key, List<PlacedSlice> kept) {
-        return switch (key) {
-            case QUEUE_W1_VS_PINGPONG -> of(kept, Contender.QUEUE_W1).size();
-            case QUEUE_W64_VS_BEST_RIVAL ->
-                RatioKey.RIVALS.stream()
-                        .mapToInt(rival -> timeRatios(kept, rival, Contender.QUEUE_W64).length)
+    static int pairs(RatioKey key, Measured measured) {
+        return switch (key.basis()) {
+            case Paired(Contender subject, List<Contender> against) -> {
+                List<PlacedSlice> kept = measured.kept();
+                yield against.stream()
+                        .mapToInt(rival -> ratios(kept, key.better(), subject, rival).length)
                         .min()
                         .orElse(0);
-            case LOOP_W1_VS_QUEUE -> timeRatios(kept, Contender.LOOP_W1, Contender.QUEUE_W1).length;
+            }
+            case RatioKey.Allocated(Contender subject) -> measured.of(subject).size();
         };
-    }
-
-    private static List<PlacedSlice> of(List<PlacedSlice> slices, Contender contender) {
-        Predicate<PlacedSlice> isTheirs = placed -> placed.contender() == contender;
-        return slices.stream().filter(isTheirs).toList();
-    }
-
-    private static Ratio from(RatioKey key, double[] ratios, Contender against) {
-        if (ratios.length < NEEDED_SLICES) {
-            return without(key, ratios.length, tooFew(ratios.length), against);
-        }
-        return new Ratio(key, Interval.of(ratios), ratios.length, null, against);
     }
 
     /**
@@ -164,17 +188,21 @@ public record Ratio(
     }
 
     /**
-     * Ratios of the queue to each rival, for those that want to see more than the best.
+     * The same ratio to each rival, for those that want to see more than the best.
      *
+     * @param key which ratio
      * @param measured everything measured in the run
-     * @return rate ratios, higher is better; rivals without enough pairs are left out
+     * @return rivals without enough pairs are left out; empty where there is one rival only
      */
-    static Map<Contender, Interval> byRival(Measured measured) {
-        Map<Contender, Interval> byRival = new EnumMap<>(Contender.class);
-        for (Contender rival : RatioKey.RIVALS) {
-            double[] ratios = timeRatios(measured.kept(), rival, Contender.QUEUE_W64);
-            if (ratios.length >= NEEDED_SLICES) {
-                byRival.put(rival, Interval.of(ratios));
+    static Map<Contender, Interval> byRival(RatioKey key, Measured measured) {
+        Map<Contender, Interval> byRival = new LinkedHashMap<>();
+        if (key.basis() instanceof Paired(Contender subject, List<Contender> against) && against.size() > 1) {
+            List<PlacedSlice> kept = measured.kept();
+            for (Contender rival : against) {
+                double[] ratios = ratios(kept, key.better(), subject, rival);
+                if (ratios.length >= NEEDED_SLICES) {
+                    byRival.put(rival, Interval.of(ratios));
+                }
             }
         }
         return byRival;

@@ -1,54 +1,70 @@
 package dev.faultline.bench.lab;
 
 import dev.faultline.bench.contender.Contender;
-import java.util.Arrays;
+import dev.faultline.bench.contender.Kind;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 
-/** The ratios the laboratory prints. */
-public enum RatioKey {
-    /** The fault queue at window 1 against the yardstick: times. */
-    QUEUE_W1_VS_PINGPONG("queue.w1.vs_pingpong", Better.LOWER),
-    /** The fault queue at window 64 against the fastest rival: rates. */
-    QUEUE_W64_VS_BEST_RIVAL("queue.w64.vs_best_rival", Better.HIGHER),
-    /** The engine's whole loop at window 1 against the queue's round trip: times. */
-    LOOP_W1_VS_QUEUE("loop.w1.vs_queue", Better.LOWER);
+/**
+ * One of the ratios the laboratory prints.
+ *
+ * @param key its name in results and options: words joined by dots
+ * @param better which way is better
+ * @param basis what it is worked out from
+ */
+public record RatioKey(String key, Better better, Basis basis) {
 
     /** Which way is better. */
     public enum Better {
-        /** Less is better: a ratio of times. */
+        /** Less is better. */
         LOWER,
-        /** More is better: a ratio of rates. */
+        /** More is better. */
         HIGHER
     }
 
-    /** Whom the fault queue meets at window 64. */
-    static final List<Contender> RIVALS = List.of(Contender.DISRUPTOR_W64, Contender.AGRONA_W64, Contender.JCTOOLS_W64);
-
-    private final String key;
-    private final Better better;
-
-    RatioKey(String key, Better better) {
-        this.key = key;
-        this.better = better;
-    }
+    /** What a ratio is worked out from. */
+    public sealed interface Basis {}
 
     /**
-     * Its name in results and options.
+     * Slices of the same rounds: times where less is better, rates where more is.
      *
-     * @return words joined by dots
+     * @param subject who is measured
+     * @param against whom it is measured against; of several the fastest counts
      */
-    public String key() {
-        return key;
-    }
+    public record Paired(Contender subject, List<Contender> against) implements Basis {}
 
     /**
-     * Which way is better.
+     * What both threads allocate for each round trip, in bytes.
      *
-     * @return lower or higher
+     * @param subject who is measured
      */
-    public Better better() {
-        return better;
+    public record Allocated(Contender subject) implements Basis {}
+
+    private static final List<Kind> RIVALS = List.of(Kind.DISRUPTOR, Kind.AGRONA, Kind.JCTOOLS);
+
+    /** All there are, in the order of printing. */
+    public static final List<RatioKey> ALL = List.of(
+            times("queue.w1.vs_pingpong", Kind.QUEUE.at(1), Contender.PINGPONG),
+            times("queue.w1.vs_best_rival", Kind.QUEUE.at(1), rivals(1)),
+            rates("queue.w8.vs_best_rival", Kind.QUEUE.at(8), rivals(8)),
+            rates("queue.w64.vs_best_rival", Kind.QUEUE.at(64), rivals(64)),
+            rates("queue.w256.vs_best_rival", Kind.QUEUE.at(256), rivals(256)),
+            rates("queue.w64.vs_agrona", Kind.QUEUE.at(64), Kind.AGRONA.at(64)),
+            rates("queue.w64.vs_jctools", Kind.QUEUE.at(64), Kind.JCTOOLS.at(64)),
+            new RatioKey("queue.bytes_per_round_trip", Better.LOWER, new Allocated(Kind.QUEUE.at(64))),
+            times("loop.w1.vs_queue", Kind.LOOP.at(1), Kind.QUEUE.at(1)));
+
+    private static Contender[] rivals(int window) {
+        return RIVALS.stream().map(rival -> rival.at(window)).toArray(Contender[]::new);
+    }
+
+    private static RatioKey times(String key, Contender subject, Contender... against) {
+        return new RatioKey(key, Better.LOWER, new Paired(subject, List.of(against)));
+    }
+
+    private static RatioKey rates(String key, Contender subject, Contender... against) {
+        return new RatioKey(key, Better.HIGHER, new Paired(subject, List.of(against)));
     }
 
     /**
@@ -57,12 +73,16 @@ public enum RatioKey {
      * @return the contenders
      */
     public Set<Contender> contenders() {
-        return switch (this) {
-            case QUEUE_W1_VS_PINGPONG -> Set.of(Contender.QUEUE_W1);
-            case QUEUE_W64_VS_BEST_RIVAL ->
-                Set.of(Contender.QUEUE_W64, Contender.DISRUPTOR_W64, Contender.AGRONA_W64, Contender.JCTOOLS_W64);
-            case LOOP_W1_VS_QUEUE -> Set.of(Contender.LOOP_W1, Contender.QUEUE_W1);
-        };
+        Set<Contender> contenders = new LinkedHashSet<>();
+        switch (basis) {
+            case Paired(Contender subject, List<Contender> against) -> {
+                contenders.add(subject);
+                contenders.addAll(against);
+            }
+            case Allocated(Contender subject) -> contenders.add(subject);
+        }
+        contenders.remove(Contender.PINGPONG);
+        return contenders;
     }
 
     /**
@@ -71,22 +91,23 @@ public enum RatioKey {
      * @return in the order of printing
      */
     public static List<String> keys() {
-        return Arrays.stream(values()).map(RatioKey::key).toList();
+        return ALL.stream().map(RatioKey::key).toList();
     }
 
     /**
-     * Finds one by its name.
+     * Finds ratios by name.
      *
-     * @param key as {@link #key} gave it
-     * @return the ratio
-     * @throws IllegalArgumentException if there is none
+     * @param name a whole name, or the words it begins with: {@code queue.w64} for all ratios of the queue at window 64
+     * @return in the order of printing; empty if there are none
      */
-    public static RatioKey of(String key) {
-        for (RatioKey ratio : values()) {
-            if (ratio.key.equals(key)) {
-                return ratio;
-            }
-        }
-        throw new IllegalArgumentException("ratio=" + key + ": allowed " + String.join(", ", keys()));
+    public static List<RatioKey> named(String name) {
+        return ALL.stream()
+                .filter(ratio -> ratio.key.equals(name) || ratio.key.startsWith(name + "."))
+                .toList();
+    }
+
+    @Override
+    public String toString() {
+        return key;
     }
 }

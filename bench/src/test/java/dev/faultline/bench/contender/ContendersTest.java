@@ -4,9 +4,11 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.faultline.bench.lab.RatioKey;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** Every contender, on the two threads it is measured on. */
 class ContendersTest {
@@ -16,8 +18,16 @@ class ContendersTest {
     private static final int MOST_SLICES = 50;
     private static final long SLICE_NS = 20_000_000;
 
+    static Stream<Contender> contenders() {
+        return Stream.concat(
+                Stream.of(Contender.PINGPONG),
+                RatioKey.ALL.stream()
+                        .flatMap(ratio -> ratio.contenders().stream())
+                        .distinct());
+    }
+
     @ParameterizedTest
-    @EnumSource
+    @MethodSource("contenders")
     void completesRoundTripsAndAllocatesNothingOnceWarm(Contender contender) throws InterruptedException {
         AtomicReference<Throwable> failure = new AtomicReference<>();
         try (Contest contest = contender.open();

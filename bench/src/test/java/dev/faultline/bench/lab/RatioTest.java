@@ -1,15 +1,6 @@
 package dev.faultline.bench.lab;
 
-import static dev.faultline.bench.contender.Contender.AGRONA_W64;
-import static dev.faultline.bench.contender.Contender.DISRUPTOR_W64;
-import static dev.faultline.bench.contender.Contender.JCTOOLS_W64;
-import static dev.faultline.bench.contender.Contender.LOOP_W1;
 import static dev.faultline.bench.contender.Contender.PINGPONG;
-import static dev.faultline.bench.contender.Contender.QUEUE_W1;
-import static dev.faultline.bench.contender.Contender.QUEUE_W64;
-import static dev.faultline.bench.lab.RatioKey.LOOP_W1_VS_QUEUE;
-import static dev.faultline.bench.lab.RatioKey.QUEUE_W1_VS_PINGPONG;
-import static dev.faultline.bench.lab.RatioKey.QUEUE_W64_VS_BEST_RIVAL;
 import static dev.faultline.bench.lab.Slices.clean;
 import static dev.faultline.bench.lab.Slices.placed;
 import static dev.faultline.bench.lab.Slices.with;
@@ -19,6 +10,8 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.faultline.bench.contender.Contender;
+import dev.faultline.bench.contender.Kind;
+import dev.faultline.bench.contender.Slice;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -27,7 +20,23 @@ import org.junit.jupiter.api.Test;
 
 class RatioTest {
 
+    private static final Contender QUEUE_W1 = Kind.QUEUE.at(1);
+    private static final Contender LOOP_W1 = Kind.LOOP.at(1);
+    private static final Contender QUEUE_W64 = Kind.QUEUE.at(64);
+    private static final Contender DISRUPTOR_W64 = Kind.DISRUPTOR.at(64);
+    private static final Contender AGRONA_W64 = Kind.AGRONA.at(64);
+    private static final Contender JCTOOLS_W64 = Kind.JCTOOLS.at(64);
+    private static final RatioKey QUEUE_W1_VS_PINGPONG = key("queue.w1.vs_pingpong");
+    private static final RatioKey QUEUE_W1_VS_BEST_RIVAL = key("queue.w1.vs_best_rival");
+    private static final RatioKey QUEUE_W64_VS_BEST_RIVAL = key("queue.w64.vs_best_rival");
+    private static final RatioKey QUEUE_BYTES = key("queue.bytes_per_round_trip");
+    private static final RatioKey LOOP_W1_VS_QUEUE = key("loop.w1.vs_queue");
+
     private final List<PlacedSlice> slices = new ArrayList<>();
+
+    private static RatioKey key(String name) {
+        return RatioKey.named(name).getFirst();
+    }
 
     private void rounds(int count, Contender contender, double ns) {
         for (int round = 0; round < count; round++) {
@@ -36,7 +45,7 @@ class RatioTest {
     }
 
     private Measured measured() {
-        return Measured.of(slices, Map.of(), 1);
+        return Measured.of(slices, Map.of(), Map.of(), 1);
     }
 
     private static Ratio.Interval figures(Ratio ratio) {
@@ -94,7 +103,8 @@ class RatioTest {
         assertEquals(DISRUPTOR_W64, ratio.against());
         assertEquals(
                 4.0,
-                Objects.requireNonNull(Ratio.byRival(measured()).get(AGRONA_W64))
+                Objects.requireNonNull(Ratio.byRival(QUEUE_W64_VS_BEST_RIVAL, measured())
+                                .get(AGRONA_W64))
                         .value(),
                 1e-9);
     }
@@ -134,7 +144,8 @@ class RatioTest {
     @Test
     void aContenderThatFailedIsTheReason() {
         rounds(9, QUEUE_W1, 100);
-        Ratio ratio = Ratio.of(LOOP_W1_VS_QUEUE, Measured.of(slices, Map.of(LOOP_W1, "ended with status 1"), 1));
+        Ratio ratio =
+                Ratio.of(LOOP_W1_VS_QUEUE, Measured.of(slices, Map.of(LOOP_W1, "ended with status 1"), Map.of(), 1));
         assertNull(ratio.interval());
         assertEquals("loop.w1: ended with status 1", ratio.reason());
     }
@@ -142,16 +153,57 @@ class RatioTest {
     @Test
     void aContenderOfAnotherRatioThatFailedIsNone() {
         rounds(9, QUEUE_W1, 100);
-        Ratio ratio = Ratio.of(QUEUE_W1_VS_PINGPONG, Measured.of(slices, Map.of(LOOP_W1, "ended with status 1"), 1));
+        Ratio ratio = Ratio.of(
+                QUEUE_W1_VS_PINGPONG, Measured.of(slices, Map.of(LOOP_W1, "ended with status 1"), Map.of(), 1));
         assertNotNull(ratio.interval());
     }
 
     @Test
     void nothingMeasuredIsNoValue() {
-        for (RatioKey key : RatioKey.values()) {
+        for (RatioKey key : RatioKey.ALL) {
             Ratio ratio = Ratio.of(key, measured());
             assertNull(ratio.interval());
             assertNotNull(ratio.reason());
         }
+    }
+
+    @Test
+    void timeAgainstRivalsIsAgainstTheFastestToo() {
+        rounds(9, QUEUE_W1, 150);
+        rounds(9, Kind.AGRONA.at(1), 120);
+        rounds(9, Kind.DISRUPTOR.at(1), 200);
+        rounds(9, Kind.JCTOOLS.at(1), 130);
+        Ratio ratio = Ratio.of(QUEUE_W1_VS_BEST_RIVAL, measured());
+        assertEquals(1.25, figures(ratio).value(), 1e-9);
+        assertEquals(Kind.AGRONA.at(1), ratio.against());
+    }
+
+    @Test
+    void aContenderThatIsAbsentIsTheReason() {
+        rounds(9, QUEUE_W64, 10);
+        Measured without = Measured.of(slices, Map.of(), Map.of(AGRONA_W64, "cores=2, needed=5"), 1);
+        Ratio ratio = Ratio.of(QUEUE_W64_VS_BEST_RIVAL, without);
+        assertNull(ratio.interval());
+        assertEquals("agrona.w64: cores=2, needed=5", ratio.reason());
+    }
+
+    @Test
+    void whatIsAllocatedNowAndThenCounts() {
+        rounds(9, QUEUE_W64, 10);
+        slices.add(placed(QUEUE_W64, 9, new Slice(100, 100, 0, 0, 0, 300, 200, 1_000_000), 100));
+        Ratio ratio = Ratio.of(QUEUE_BYTES, measured());
+        assertEquals(500.0 / 10_000_000, figures(ratio).value(), 1e-12);
+        assertEquals(0, figures(ratio).lo());
+        assertEquals(10, ratio.slices());
+    }
+
+    @Test
+    void aFewRoundTripsDoNotShowThatNothingIsAllocated() {
+        for (int round = 0; round < 9; round++) {
+            slices.add(placed(QUEUE_W64, round, new Slice(100, 100, 0, 0, 0, 0, 0, 100), 100));
+        }
+        Ratio ratio = Ratio.of(QUEUE_BYTES, measured());
+        assertNull(ratio.interval());
+        assertEquals("round trips=900, needed=1000000", ratio.reason());
     }
 }

@@ -1,6 +1,5 @@
 package dev.faultline.bench.lab;
 
-import static dev.faultline.bench.contender.Contender.QUEUE_W1;
 import static dev.faultline.bench.lab.Sieve.Verdict.FAR;
 import static dev.faultline.bench.lab.Sieve.Verdict.KEPT;
 import static dev.faultline.bench.lab.Sieve.Verdict.PREEMPTED;
@@ -11,11 +10,15 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.faultline.bench.contender.Contender;
+import dev.faultline.bench.contender.Kind;
 import dev.faultline.bench.contender.Slice;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
 class SieveTest {
+
+    private static final Contender QUEUE_W1 = Kind.QUEUE.at(1);
 
     private static final long ONE_MS = 1_000_000;
 
