@@ -2,18 +2,22 @@ package dev.faultline.ring;
 
 import org.openjdk.jcstress.annotations.Actor;
 import org.openjdk.jcstress.annotations.Expect;
+import org.openjdk.jcstress.annotations.JCStressMeta;
 import org.openjdk.jcstress.annotations.JCStressTest;
 import org.openjdk.jcstress.annotations.Outcome;
 import org.openjdk.jcstress.annotations.State;
+import org.openjdk.jcstress.infra.results.LLL_Result;
 import org.openjdk.jcstress.infra.results.LL_Result;
 import org.openjdk.jcstress.infra.results.L_Result;
 
 /**
- * An answer against whatever else may answer the group: the device is told exactly once, and every group is accounted for.
+ * An answer, by the consumer or LATER by another thread, against whatever else may answer the group: the device is told exactly
+ * once, and every group is accounted for.
  *
  * <p>Would catch: a table that is looked up and changed in two steps; an answer taken for a group that has been answered
- * (told twice), or lost between the last look at the ring and the close (told never); a revoked count seen before the states
- * it was raised for; memory freed while the other end may use it.
+ * (told twice), or lost between the last look at the ring, or at the tasks, and the close (told never); a revoked count seen
+ * before the states it was raised for; a claim that is read and cleared in two steps (two threads both told OK), or whose cookie
+ * is seen before its group; memory freed while the other end, or a thread that answers, may use it.
  */
 public final class AnswerOnce {
     /** About as long as a round trip takes. */
@@ -27,15 +31,6 @@ public final class AnswerOnce {
         return Loop.posted(Loop.CONFIG.withDeadlineNs(DEADLINE_NS), 2);
     }
 
-    private static Loop answered() {
-        Loop loop = Loop.delivered();
-        if (loop.consumer.answer(loop.cookie, Answer.SUCCESS) != Result.OK) {
-            throw new IllegalStateException("the answer was refused");
-        }
-        loop.consumer.submit();
-        return loop;
-    }
-
     private static void raiseAndPoll(Loop loop) {
         if (loop.producer.enter()) {
             loop.raise();
@@ -46,49 +41,65 @@ public final class AnswerOnce {
         }
     }
 
-    /** The consumer answers while the producer's thread takes the group back. */
-    @JCStressTest
-    @Outcome(id = "OK, SUCCESS", expect = Expect.ACCEPTABLE, desc = "answer -> revoke")
+    /** An answer, and something that answers INVALID. */
+    @Outcome(id = "OK, SUCCESS", expect = Expect.ACCEPTABLE, desc = "answer -> the other")
     @Outcome(
             id = "OK, INVALID",
             expect = Expect.ACCEPTABLE,
-            desc = "revoke -> answer arrives too late: nobody is told of it")
-    @Outcome(id = "STALE, INVALID", expect = Expect.ACCEPTABLE, desc = "revoke -> answer finds out")
+            desc = "the other -> answer arrives too late: nobody is told of it")
+    @Outcome(id = "STALE, INVALID", expect = Expect.ACCEPTABLE, desc = "the other -> answer finds out")
     @Outcome(
             expect = Expect.FORBIDDEN,
             desc = "Told twice or never, told what nobody answered, or the counts do not balance.")
+    private static final class AnswerOrInvalid {}
+
+    /** An answer, and a close of the queue. */
+    @Outcome(id = "OK, SUCCESS", expect = Expect.ACCEPTABLE, desc = "answer -> close of the queue")
+    @Outcome(
+            id = "OK, INVALID",
+            expect = Expect.ACCEPTABLE,
+            desc = "close of the queue -> answer arrives too late: nobody is told of it")
+    @Outcome(id = "STALE, INVALID", expect = Expect.ACCEPTABLE, desc = "close of the queue -> answer finds out")
+    @Outcome(id = "CLOSED, INVALID", expect = Expect.ACCEPTABLE, desc = "close of the queue -> answer is refused")
+    @Outcome(
+            expect = Expect.FORBIDDEN,
+            desc = "Told twice or never, told what nobody answered, or the counts do not balance.")
+    private static final class AnswerOrClose {}
+
+    /** Something that changes nothing of the answer. */
+    @Outcome(id = "SUCCESS", expect = Expect.ACCEPTABLE, desc = "answer -> the other, or the other -> answer")
+    @Outcome(expect = Expect.FORBIDDEN, desc = "Told twice or never, a read lost, or the counts do not balance.")
+    private static final class Answered {}
+
+    /** Nobody answers but a close. */
+    @Outcome(
+            id = "INVALID",
+            expect = Expect.ACCEPTABLE,
+            desc = "close -> enter -> poll tells, or enter -> close is run by poll or leave, or enter -> leave ->"
+                    + " close")
+    @Outcome(expect = Expect.FORBIDDEN, desc = "Told twice or never, or the counts do not balance.")
+    private static final class Closed {}
+
+    /** The consumer answers while the producer's thread takes the group back. */
+    @JCStressTest
+    @JCStressMeta(AnswerOrInvalid.class)
     @State
     public static class AnswerAgainstRevoke {
-        private final Loop.Meeting meeting = new Loop.Meeting();
+        private final Meeting<Loop> meeting = new Meeting<>();
 
-        /** Made by jcstress, once for each run of the two actors. */
-        public AnswerAgainstRevoke() {}
-
-        /**
-         * Answers, and sends the answer.
-         *
-         * @param r what became of it
-         */
+        /** Answers, and sends the answer. */
         @Actor
         public void consumer(LL_Result r) {
             Loop loop = meeting.join();
-            r.r1 = loop.consumer.answer(loop.cookie, Answer.SUCCESS);
-            loop.consumer.submit();
+            r.r1 = loop.answer();
             end(loop, r);
         }
 
-        /**
-         * Takes the group back.
-         *
-         * @param r what became of it
-         */
+        /** Takes the group back. */
         @Actor
         public void producer(LL_Result r) {
             Loop loop = meeting.open(Loop::delivered);
-            if (loop.producer.enter()) {
-                loop.producer.revoke(tag -> true, AutoAnswer.DETACH);
-                loop.producer.leave();
-            }
+            loop.revoke();
             end(loop, r);
         }
 
@@ -99,42 +110,22 @@ public final class AnswerOnce {
         }
     }
 
-    /** The consumer answers while the producer is closed. */
+    /** The consumer answers while the device detaches: its producer is closed. */
     @JCStressTest
-    @Outcome(id = "OK, SUCCESS", expect = Expect.ACCEPTABLE, desc = "answer -> close of the lane")
-    @Outcome(
-            id = "OK, INVALID",
-            expect = Expect.ACCEPTABLE,
-            desc = "close of the lane -> answer arrives too late: nobody is told of it")
-    @Outcome(id = "STALE, INVALID", expect = Expect.ACCEPTABLE, desc = "close of the lane -> answer finds out")
-    @Outcome(
-            expect = Expect.FORBIDDEN,
-            desc = "Told twice or never, told what nobody answered, or the counts do not balance.")
+    @JCStressMeta(AnswerOrInvalid.class)
     @State
     public static class AnswerAgainstDetach {
-        private final Loop.Meeting meeting = new Loop.Meeting();
+        private final Meeting<Loop> meeting = new Meeting<>();
 
-        /** Made by jcstress, once for each run of the two actors. */
-        public AnswerAgainstDetach() {}
-
-        /**
-         * Answers, and sends the answer.
-         *
-         * @param r what became of it
-         */
+        /** Answers, and sends the answer. */
         @Actor
         public void consumer(LL_Result r) {
             Loop loop = meeting.join();
-            r.r1 = loop.consumer.answer(loop.cookie, Answer.SUCCESS);
-            loop.consumer.submit();
+            r.r1 = loop.answer();
             end(loop, r);
         }
 
-        /**
-         * Closes the producer.
-         *
-         * @param r what became of it
-         */
+        /** Closes the producer. */
         @Actor
         public void owner(LL_Result r) {
             Loop loop = meeting.open(Loop::delivered);
@@ -151,41 +142,20 @@ public final class AnswerOnce {
 
     /** The consumer answers while the queue is closed. */
     @JCStressTest
-    @Outcome(id = "OK, SUCCESS", expect = Expect.ACCEPTABLE, desc = "answer -> close of the queue")
-    @Outcome(
-            id = "OK, INVALID",
-            expect = Expect.ACCEPTABLE,
-            desc = "close of the queue -> answer arrives too late: nobody is told of it")
-    @Outcome(id = "STALE, INVALID", expect = Expect.ACCEPTABLE, desc = "close of the queue -> answer finds out")
-    @Outcome(id = "CLOSED, INVALID", expect = Expect.ACCEPTABLE, desc = "close of the queue -> answer is refused")
-    @Outcome(
-            expect = Expect.FORBIDDEN,
-            desc = "Told twice or never, told what nobody answered, or the counts do not balance.")
+    @JCStressMeta(AnswerOrClose.class)
     @State
     public static class AnswerAgainstClose {
-        private final Loop.Meeting meeting = new Loop.Meeting();
+        private final Meeting<Loop> meeting = new Meeting<>();
 
-        /** Made by jcstress, once for each run of the two actors. */
-        public AnswerAgainstClose() {}
-
-        /**
-         * Answers, and sends the answer.
-         *
-         * @param r what became of it
-         */
+        /** Answers, and sends the answer. */
         @Actor
         public void consumer(LL_Result r) {
             Loop loop = meeting.join();
-            r.r1 = loop.consumer.answer(loop.cookie, Answer.SUCCESS);
-            loop.consumer.submit();
+            r.r1 = loop.answer();
             end(loop, r);
         }
 
-        /**
-         * Closes the queue.
-         *
-         * @param r what became of it
-         */
+        /** Closes the queue. */
         @Actor
         public void owner(LL_Result r) {
             Loop loop = meeting.open(Loop::delivered);
@@ -202,27 +172,12 @@ public final class AnswerOnce {
 
     /** The consumer answers about when the group expires. */
     @JCStressTest
-    @Outcome(id = "OK, SUCCESS", expect = Expect.ACCEPTABLE, desc = "answer -> expiry")
-    @Outcome(
-            id = "OK, INVALID",
-            expect = Expect.ACCEPTABLE,
-            desc = "expiry -> answer arrives too late: nobody is told of it")
-    @Outcome(id = "STALE, INVALID", expect = Expect.ACCEPTABLE, desc = "expiry -> answer finds out")
-    @Outcome(
-            expect = Expect.FORBIDDEN,
-            desc = "Told twice or never, told what nobody answered, or the counts do not balance.")
+    @JCStressMeta(AnswerOrInvalid.class)
     @State
     public static class AnswerAgainstDeadline {
-        private final Loop.Meeting meeting = new Loop.Meeting();
+        private final Meeting<Loop> meeting = new Meeting<>();
 
-        /** Made by jcstress, once for each run of the two actors. */
-        public AnswerAgainstDeadline() {}
-
-        /**
-         * Raises, and polls until its device is told.
-         *
-         * @param r what became of it
-         */
+        /** Raises, and polls until its device is told. */
         @Actor
         public void producer(LL_Result r) {
             Loop loop = meeting.open(AnswerOnce::expiring);
@@ -230,19 +185,14 @@ public final class AnswerOnce {
             end(loop, r);
         }
 
-        /**
-         * Polls until there is a group, answers, and sends the answer.
-         *
-         * @param r what became of it
-         */
+        /** Polls until there is a group, answers, and sends the answer. */
         @Actor
         public void consumer(LL_Result r) {
             Loop loop = meeting.join();
             for (int i = 0; i < POLLS && loop.delivered == 0; i++) {
                 loop.consumer.poll(loop, 1);
             }
-            r.r1 = loop.consumer.answer(loop.cookie, Answer.SUCCESS);
-            loop.consumer.submit();
+            r.r1 = loop.answer();
             end(loop, r);
         }
 
@@ -253,39 +203,181 @@ public final class AnswerOnce {
         }
     }
 
-    /** An answer has arrived; the producer's thread and the thread that looks after deadlines both take it. */
+    /** Two threads answer one group LATER. */
     @JCStressTest
-    @Outcome(
-            id = "SUCCESS",
-            expect = Expect.ACCEPTABLE,
-            desc = "keeper takes it -> poll tells, or poll takes it -> keeper finds nothing")
+    @Outcome(id = "OK, STALE, SUCCESS", expect = Expect.ACCEPTABLE, desc = "first answers -> second finds out")
+    @Outcome(id = "STALE, OK, INVALID", expect = Expect.ACCEPTABLE, desc = "second answers -> first finds out")
     @Outcome(
             expect = Expect.FORBIDDEN,
-            desc = "Told twice or never, told what nobody answered, or the counts do not balance.")
+            desc = "Both told OK, or neither, or the answer of the one that was told STALE.")
+    @State
+    public static class LaterTwice {
+        private final Meeting<Loop> meeting = new Meeting<>();
+
+        /** Answers. */
+        @Actor
+        public void first(LLL_Result r) {
+            Loop loop = meeting.open(Loop::postponed);
+            r.r1 = loop.answerLater(Answer.SUCCESS);
+            end(loop, r);
+        }
+
+        /** Answers. */
+        @Actor
+        public void second(LLL_Result r) {
+            Loop loop = meeting.join();
+            r.r2 = loop.answerLater(Answer.INVALID);
+            end(loop, r);
+        }
+
+        private void end(Loop loop, LLL_Result r) {
+            if (meeting.isLast()) {
+                r.r3 = loop.settle();
+            }
+        }
+    }
+
+    /** A thread answers LATER while the producer's takes the group back. */
+    @JCStressTest
+    @JCStressMeta(AnswerOrInvalid.class)
+    @State
+    public static class LaterAgainstRevoke {
+        private final Meeting<Loop> meeting = new Meeting<>();
+
+        /** Answers from a thread that is not the consumer's. */
+        @Actor
+        public void stranger(LL_Result r) {
+            Loop loop = meeting.join();
+            r.r1 = loop.answerLater(Answer.SUCCESS);
+            end(loop, r);
+        }
+
+        /** Takes the group back. */
+        @Actor
+        public void producer(LL_Result r) {
+            Loop loop = meeting.open(Loop::postponed);
+            loop.revoke();
+            end(loop, r);
+        }
+
+        private void end(Loop loop, LL_Result r) {
+            if (meeting.isLast()) {
+                r.r2 = loop.settle();
+            }
+        }
+    }
+
+    /** A thread answers LATER while the device detaches: its producer is closed. */
+    @JCStressTest
+    @JCStressMeta(AnswerOrInvalid.class)
+    @State
+    public static class LaterAgainstDetach {
+        private final Meeting<Loop> meeting = new Meeting<>();
+
+        /** Answers from a thread that is not the consumer's. */
+        @Actor
+        public void stranger(LL_Result r) {
+            Loop loop = meeting.join();
+            r.r1 = loop.answerLater(Answer.SUCCESS);
+            end(loop, r);
+        }
+
+        /** Closes the producer. */
+        @Actor
+        public void owner(LL_Result r) {
+            Loop loop = meeting.open(Loop::postponed);
+            loop.producer.close();
+            end(loop, r);
+        }
+
+        private void end(Loop loop, LL_Result r) {
+            if (meeting.isLast()) {
+                r.r2 = loop.settle();
+            }
+        }
+    }
+
+    /** A thread answers LATER while the queue is closed. */
+    @JCStressTest
+    @JCStressMeta(AnswerOrClose.class)
+    @State
+    public static class LaterAgainstClose {
+        private final Meeting<Loop> meeting = new Meeting<>();
+
+        /** Answers from a thread that is not the consumer's. */
+        @Actor
+        public void stranger(LL_Result r) {
+            Loop loop = meeting.join();
+            r.r1 = loop.answerLater(Answer.SUCCESS);
+            end(loop, r);
+        }
+
+        /** Closes the queue. */
+        @Actor
+        public void owner(LL_Result r) {
+            Loop loop = meeting.open(Loop::postponed);
+            loop.queue.close();
+            end(loop, r);
+        }
+
+        private void end(Loop loop, LL_Result r) {
+            if (meeting.isLast()) {
+                r.r2 = loop.settle();
+            }
+        }
+    }
+
+    /** A thread answers LATER while the consumer cancels every read. */
+    @JCStressTest
+    @JCStressMeta(Answered.class)
+    @State
+    public static class LaterAgainstCancel {
+        private final Meeting<Loop> meeting = new Meeting<>();
+
+        /** Answers from a thread that is not the consumer's. */
+        @Actor
+        public void stranger(L_Result r) {
+            Loop loop = meeting.join();
+            if (loop.answerLater(Answer.SUCCESS) != Result.OK) {
+                throw new IllegalStateException("the answer was refused");
+            }
+            end(loop, r);
+        }
+
+        /** Cancels every read, and sends that. */
+        @Actor
+        public void consumer(L_Result r) {
+            Loop loop = meeting.open(Loop::postponed);
+            if (loop.consumer.cancelAll() != Result.OK) {
+                throw new IllegalStateException("the cancel was refused");
+            }
+            loop.step();
+            end(loop, r);
+        }
+
+        private void end(Loop loop, L_Result r) {
+            if (meeting.isLast()) {
+                r.r1 = loop.settle();
+            }
+        }
+    }
+
+    /** An answer has arrived; the producer's thread and the thread that looks after deadlines both take it. */
+    @JCStressTest
+    @JCStressMeta(Answered.class)
     @State
     public static class PollAgainstKeeper {
-        private final Loop.Meeting meeting = new Loop.Meeting();
+        private final Meeting<Loop> meeting = new Meeting<>();
 
-        /** Made by jcstress, once for each run of the two actors. */
-        public PollAgainstKeeper() {}
-
-        /**
-         * Looks after the lane.
-         *
-         * @param r what became of it
-         */
+        /** Looks after the lane. */
         @Actor
         public void keeper(L_Result r) {
-            Loop loop = meeting.open(AnswerOnce::answered);
+            Loop loop = meeting.open(Loop::answered);
             loop.producer.lookAfter();
             end(loop, r);
         }
 
-        /**
-         * Polls once.
-         *
-         * @param r what became of it
-         */
+        /** Polls once. */
         @Actor
         public void producer(L_Result r) {
             Loop loop = meeting.join();
@@ -305,26 +397,12 @@ public final class AnswerOnce {
 
     /** The queue is closed while the producer's thread is inside. */
     @JCStressTest
-    @Outcome(
-            id = "INVALID",
-            expect = Expect.ACCEPTABLE,
-            desc = "close -> enter -> poll tells, or enter -> close is run by poll or leave, or enter -> leave ->"
-                    + " close")
-    @Outcome(
-            expect = Expect.FORBIDDEN,
-            desc = "Told twice or never, told what nobody answered, or the counts do not balance.")
+    @JCStressMeta(Closed.class)
     @State
     public static class PollAgainstClose {
-        private final Loop.Meeting meeting = new Loop.Meeting();
+        private final Meeting<Loop> meeting = new Meeting<>();
 
-        /** Made by jcstress, once for each run of the two actors. */
-        public PollAgainstClose() {}
-
-        /**
-         * Polls once.
-         *
-         * @param r what became of it
-         */
+        /** Polls once. */
         @Actor
         public void producer(L_Result r) {
             Loop loop = meeting.open(Loop::delivered);
@@ -335,11 +413,7 @@ public final class AnswerOnce {
             end(loop, r);
         }
 
-        /**
-         * Closes the queue.
-         *
-         * @param r what became of it
-         */
+        /** Closes the queue. */
         @Actor
         public void owner(L_Result r) {
             Loop loop = meeting.join();

@@ -1,10 +1,5 @@
 package dev.faultline.ring;
 
-import java.util.concurrent.ThreadLocalRandom;
-import java.util.concurrent.atomic.AtomicInteger;
-import java.util.function.Supplier;
-import org.jspecify.annotations.Nullable;
-
 /**
  * A queue with one lane and a consumer, for one run of two actors, and all that has become of its groups.
  *
@@ -63,6 +58,40 @@ final class Loop implements CompletionHandler {
         loop.producer.poll();
         loop.producer.leave();
         return loop;
+    }
+
+    /** A loop whose group is to be answered LATER. */
+    static Loop postponed() {
+        Loop loop = delivered();
+        must(loop.consumer.answer(loop.cookie, Answer.LATER) == Result.OK);
+        return loop;
+    }
+
+    /** A loop whose answer is on its way. */
+    static Loop answered() {
+        Loop loop = delivered();
+        must(loop.answer() == Result.OK);
+        return loop;
+    }
+
+    /** Answers the group delivered last, and sends that. */
+    Result answer() {
+        Result result = consumer.answer(cookie, Answer.SUCCESS);
+        consumer.submit();
+        return result;
+    }
+
+    /** Answers the group delivered last, as any thread may. */
+    Result answerLater(Answer code) {
+        return consumer.answerLater(cookie, code);
+    }
+
+    /** Takes back what is open, as a device that leaves. */
+    void revoke() {
+        if (producer.enter()) {
+            producer.revoke(tag -> true, AutoAnswer.DETACH);
+            producer.leave();
+        }
     }
 
     /** Posts reads, and sends that. */
@@ -149,66 +178,5 @@ final class Loop implements CompletionHandler {
             text.append("; memory held");
         }
         return text.toString();
-    }
-
-    /**
-     * Where two actors meet: one opens the loop, both set off together, the last one settles it. Queues are opened here and not
-     * where jcstress makes its states, for it makes states by the thousand, and some that nobody ever runs.
-     */
-    static final class Meeting {
-        private static final long LONGEST_WAIT_NS = 20_000_000_000L;
-        private static final int LOOKS_PER_CLOCK = 1_000;
-        private static final int MOST_HEAD_START = 60;
-
-        private volatile @Nullable Loop loop;
-        private volatile boolean met;
-        private final AtomicInteger over = new AtomicInteger();
-
-        /** Opens, and waits for the other actor. */
-        Loop open(Supplier<Loop> opener) {
-            Loop opened = opener.get();
-            loop = opened;
-            long start = System.nanoTime();
-            for (int looks = 0; !met; looks++) {
-                pause(looks, start);
-            }
-            headStart(MOST_HEAD_START);
-            return opened;
-        }
-
-        /** Waits until the other actor has opened. */
-        Loop join() {
-            Loop opened;
-            long start = System.nanoTime();
-            for (int looks = 0; (opened = loop) == null; looks++) {
-                pause(looks, start);
-            }
-            met = true;
-            headStart(MOST_HEAD_START);
-            return opened;
-        }
-
-        private static void pause(int looks, long start) {
-            if (looks % LOOKS_PER_CLOCK < LOOKS_PER_CLOCK - 1) {
-                Thread.onSpinWait();
-                return;
-            }
-            if (System.nanoTime() - start > LONGEST_WAIT_NS) {
-                throw new IllegalStateException("the other actor does not come");
-            }
-            Thread.yield();
-        }
-
-        /** Shifts the two against each other, so that every step of one meets every step of the other. */
-        static void headStart(int mostSpins) {
-            for (int i = ThreadLocalRandom.current().nextInt(mostSpins); i > 0; i--) {
-                Thread.onSpinWait();
-            }
-        }
-
-        /** Whether the calling actor is the last to be done, and sees all that was done. */
-        boolean isLast() {
-            return over.incrementAndGet() == 2;
-        }
     }
 }
