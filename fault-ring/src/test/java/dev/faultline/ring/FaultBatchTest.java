@@ -233,6 +233,7 @@ class FaultBatchTest {
             // The answer to the first group has given its read back: this group's entry is one that was used before.
             source.raise(9, 2);
             stepUntil(source, 1);
+            source.step();
             handler.says.add(batch -> {
                 assertEquals(5, batch.size());
                 assertEquals(2, batch.group(2).size());
