@@ -21,7 +21,8 @@ import org.jspecify.annotations.Nullable;
  * LinuxCalls#SOCK_SEQPACKET}), and a message of the other end has to fit in {@link #largestMessage}; a message of answers has
  * 512 at most.
  *
- * <p>Threads: as {@link FaultConsumer}; a thread that waits is in {@code poll(2)}, which keeps a virtual thread's carrier.
+ * <p>Threads: as {@link FaultConsumer}. A thread that waits is in {@code poll(2)}, and a virtual thread in there keeps its
+ * carrier: as many of them as there are carriers keep all other virtual threads from running until their waits end.
  * Ownership: the descriptor stays the caller's, who closes it after the consumer, reads and writes nothing on it meanwhile, and
  * may leave it blocking or not. The memory, and two descriptors for {@link #wake}, are the consumer's own until {@link #close}.
  * Progress: a call is one or two system calls for a message of groups and one for its answers; nothing is allocated for a

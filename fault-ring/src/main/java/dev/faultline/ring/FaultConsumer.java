@@ -6,7 +6,7 @@ import java.util.Set;
 /**
  * The consumer's half of a source of page faults: reads are posted ahead, groups complete them, answers go back by cookie.
  *
- * <p>Threads: one, the first that calls; only {@link #answerLater} and {@link #wake} are for any thread. Ownership: who
+ * <p>Threads: one, the first that calls, platform or virtual; only {@link #answerLater} and {@link #wake} are for any thread. Ownership: who
  * gets it closes it; closing answers nobody, the queue does that. Progress: wait-free, but for {@link #await} and {@link
  * #take}, which wait as the queue was told to. Nothing is allocated between {@code post} and {@code answer}. Errors: the
  * {@link Result} of each call; a call from a second thread throws {@link IllegalStateException}.

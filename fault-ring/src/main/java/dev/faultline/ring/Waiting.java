@@ -3,14 +3,22 @@ package dev.faultline.ring;
 /**
  * How both ends of a queue wait for each other: latency against processor time, chosen where the queue is made.
  *
- * <p>Whichever it is, nothing is lost: only the time until a thread notices differs.
+ * <p>Whichever it is, nothing is lost: only the time until a thread notices differs. Figures are in {@code docs/ring.md}. A
+ * virtual thread keeps its carrier while it looks, and gives it up where it lets other threads run and where it sleeps; nothing
+ * pins it.
  */
 public enum Waiting {
-    /** Looks again at once, and lets other threads run after a long while only. Quickest; takes a core. */
+    /**
+     * Looks again at once, and lets other threads run after about a millisecond only, then every 64 looks. Quickest;
+     * takes a core for each end, idle or not. Ends that have to share one wait that millisecond for each other.
+     */
     SPIN,
-    /** Lets other threads run between two looks. Takes a core that nobody else wants. */
+    /** Lets other threads run between two looks. Takes a core for each end, idle or not, that nobody else wants. */
     YIELD,
-    /** Looks again some thousand times, then sleeps until woken. Takes nothing while idle; waking costs about 50 us. */
+    /**
+     * Looks again for some 20 to 50 us, then sleeps until woken. Takes a core for each end while it has work, and nothing while it
+     * is idle; waking a sleeper costs about 50 us.
+     */
     SPIN_THEN_PARK;
 
     /** What {@link #idle} returns when it is time to sleep. */
