@@ -9,6 +9,9 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Assumptions;
@@ -16,7 +19,7 @@ import org.junit.jupiter.api.Test;
 
 class ProgramsTest {
     private static final Pattern SHOWN =
-            Pattern.compile("<!-- example:TenLines -->\\s*```java\\n(.*?)```", Pattern.DOTALL);
+            Pattern.compile("<!-- example:(\\w+) -->\\s*```java\\n(.*?)```", Pattern.DOTALL);
 
     @Test
     void theTenLinesDoWhatTheReadmeSays() {
@@ -25,12 +28,28 @@ class ProgramsTest {
     }
 
     @Test
-    void theReadmeShowsTheTenLinesAsTheyAre() throws Exception {
+    void theReadmeShowsProgramsAsTheyAre() throws Exception {
         Matcher shown = SHOWN.matcher(Files.readString(Path.of("../README.md")));
-        Assumptions.assumeTrue(shown.find(), "the README does not show it");
-        String source = Files.readString(Path.of("src/main/java/dev/faultline/examples/TenLines.java"));
-        String wanted = oneSpaced(shown.group(1));
-        assertTrue(oneSpaced(source).contains(wanted), wanted);
+        Set<String> names = new HashSet<>();
+        while (shown.find()) {
+            names.add(shown.group(1));
+            String source =
+                    Files.readString(Path.of("src/main/java/dev/faultline/examples/" + shown.group(1) + ".java"));
+            String wanted = oneSpaced(shown.group(2));
+            assertTrue(oneSpaced(source).contains(wanted), wanted);
+        }
+        assertEquals(Set.of("TenLines", "Handlers"), names);
+    }
+
+    @Test
+    void everyWayToHandleBringsEveryPage() {
+        String wanted = "raised 64 = answered 64 + auto-answered 0 + dropped 0 + outstanding 0";
+        String[] said = output(() -> Handlers.main(new String[0])).split("\n", -1);
+        assertEquals(4, said.length);
+        for (int i = 0; i < 3; i++) {
+            assertTrue(
+                    said[i].startsWith(List.of("later: ", "batch: ", "take: ").get(i) + wanted), said[i]);
+        }
     }
 
     private static String oneSpaced(String text) {
