@@ -244,6 +244,7 @@ public final class DescriptorConsumer implements FaultConsumer {
     }
 
     private Result answer(int cookie, Answer code, boolean reposts) {
+        Arguments.notNull("code", code, "SUCCESS, INVALID, LATER");
         begin("answer");
         if (isClosed()) {
             return Result.CLOSED;
@@ -273,6 +274,7 @@ public final class DescriptorConsumer implements FaultConsumer {
     @Override
     @CheckReturnValue
     public Result answerLater(int cookie, Answer code) {
+        Arguments.notNull("code", code, "SUCCESS, INVALID");
         if (code == Answer.LATER) {
             throw new IllegalArgumentException("code=LATER: allowed SUCCESS, INVALID");
         }
@@ -626,6 +628,8 @@ public final class DescriptorConsumer implements FaultConsumer {
 
     @Override
     public int poll(CompletionHandler handler, int limit) {
+        Arguments.notNull("handler", handler, "a CompletionHandler");
+        Arguments.notBelow("limit", limit, 0);
         begin("poll");
         return poll(handler, view, limit);
     }
@@ -710,6 +714,8 @@ public final class DescriptorConsumer implements FaultConsumer {
     @Override
     @CheckReturnValue
     public Result await(CompletionHandler handler, int atLeast, long limitNs) {
+        Arguments.notNull("handler", handler, "a CompletionHandler");
+        Arguments.notBelow("atLeast", atLeast, 0);
         begin("await");
         return await(handler, view, atLeast, Integer.MAX_VALUE, limitNs);
     }
@@ -717,6 +723,7 @@ public final class DescriptorConsumer implements FaultConsumer {
     @Override
     @CheckReturnValue
     public Result take(FaultGroup into, long limitNs) {
+        Arguments.notNull("into", into, "a FaultGroup");
         begin("take");
         long start = System.nanoTime();
         taken = 0;
@@ -799,6 +806,7 @@ public final class DescriptorConsumer implements FaultConsumer {
 
     @Override
     public FaultWorker run(FaultHandler handler) {
+        Arguments.notNull("handler", handler, "a FaultHandler");
         checkUnused();
         worker = FaultWorker.start(this, handler, entries, QueueConfig.DEFAULT_CLOSE_LIMIT_NS);
         return worker;
@@ -806,6 +814,7 @@ public final class DescriptorConsumer implements FaultConsumer {
 
     @Override
     public FaultWorker run(BatchHandler handler, int most) {
+        Arguments.notNull("handler", handler, "a BatchHandler");
         if (most < 1 || most > entries) {
             throw new IllegalArgumentException("most=" + most + ": allowed 1 to " + entries);
         }
@@ -817,10 +826,11 @@ public final class DescriptorConsumer implements FaultConsumer {
 
     private void checkUnused() {
         if (worker != null) {
-            throw new IllegalStateException("run: this consumer has a worker, " + worker.thread());
+            throw new IllegalStateException("run: this consumer has a worker, " + worker.thread() + ": allowed is one");
         }
         if (owner != null) {
-            throw new IllegalStateException("run: this consumer belongs to " + owner + ", which has called it");
+            throw new IllegalStateException(
+                    "run: this consumer belongs to " + owner + ", which has called it: allowed before any call");
         }
     }
 

@@ -9,7 +9,8 @@ import java.util.Set;
  * <p>Threads: one, the first that calls, platform or virtual; only {@link #answerLater} and {@link #wake} are for any thread. Ownership: who
  * gets it closes it; closing answers nobody, the queue does that. Progress: wait-free, but for {@link #await} and {@link
  * #take}, which wait as the queue was told to. Nothing is allocated between {@code post} and {@code answer}. Errors: the
- * {@link Result} of each call; a call from a second thread throws {@link IllegalStateException}.
+ * {@link Result} of each call; a call from a second thread throws {@link IllegalStateException}, a null {@link
+ * NullPointerException}.
  *
  * <p>A group completes one read, whole. An answer is staged; it leaves with {@link #submit}, {@link #poll} or {@link
  * #await}, up to six together.
@@ -92,8 +93,9 @@ public interface FaultConsumer extends AutoCloseable {
      * Submits, then hands over what has completed. Never waits.
      *
      * @param handler takes the completions
-     * @param limit how many at most
+     * @param limit how many at most, 0 or more; with 0 it only submits
      * @return how many were handed over
+     * @throws IllegalArgumentException if {@code limit} is below 0
      */
     int poll(CompletionHandler handler, int limit);
 
@@ -101,10 +103,11 @@ public interface FaultConsumer extends AutoCloseable {
      * Polls until enough has been handed over.
      *
      * @param handler takes the completions
-     * @param atLeast how many have to be handed over
-     * @param limitNs nanoseconds to wait at most
+     * @param atLeast how many have to be handed over, 0 or more
+     * @param limitNs nanoseconds to wait at most; with 0 or less it looks once
      * @return {@link Result#OK}, {@link Result#TIMED_OUT}, {@link Result#WOKEN}, or {@link Result#CLOSED} once the queue is
      *     closed and nothing is left to hand over
+     * @throws IllegalArgumentException if {@code atLeast} is below 0
      */
     @CheckReturnValue
     Result await(CompletionHandler handler, int atLeast, long limitNs);
@@ -113,7 +116,7 @@ public interface FaultConsumer extends AutoCloseable {
      * Waits for one group, for a thread that likes to block. Reads that end are passed over.
      *
      * @param into shows the group, until the next call on this consumer
-     * @param limitNs nanoseconds to wait at most
+     * @param limitNs nanoseconds to wait at most; with 0 or less it looks once
      * @return {@link Result#OK}, {@link Result#TIMED_OUT}, {@link Result#WOKEN}, {@link Result#CLOSED}
      */
     @CheckReturnValue

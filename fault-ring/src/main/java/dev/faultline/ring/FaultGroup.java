@@ -160,7 +160,8 @@ public final class FaultGroup {
 
     private long record(int i) {
         if (i < 0 || i >= size) {
-            throw new IndexOutOfBoundsException("i=" + i + ": allowed 0 to " + (size - 1));
+            throw new IndexOutOfBoundsException(
+                    "i=" + i + ": allowed " + (size == 0 ? "nothing, for no group is shown" : "0 to " + (size - 1)));
         }
         return base + (long) i * PageFaultLayout.SIZE;
     }

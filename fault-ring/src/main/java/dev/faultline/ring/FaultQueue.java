@@ -72,6 +72,7 @@ public final class FaultQueue implements AutoCloseable {
      * @return the queue, with no producer and no consumer yet
      */
     public static FaultQueue open(QueueConfig config) {
+        Arguments.notNull("config", config, "a QueueConfig");
         FaultQueue queue = new FaultQueue(config);
         if (queue.keeper != null) {
             queue.keeper.start();
@@ -133,7 +134,7 @@ public final class FaultQueue implements AutoCloseable {
 
     private void checkDoor() {
         if (closing) {
-            throw new IllegalStateException("the queue is closed");
+            throw new IllegalStateException("the queue is closed: allowed while it is open");
         }
         if (consumer != null || file != null) {
             throw new IllegalStateException(
@@ -151,6 +152,7 @@ public final class FaultQueue implements AutoCloseable {
      * @throws IllegalStateException if the queue is closed, or has as many producers as it was configured for
      */
     public FaultProducer producer(int allocation, AnswerSink sink) {
+        Arguments.notNull("sink", sink, "an AnswerSink");
         int most = Cookies.largestAllocation(config.lanes());
         if (allocation < 1 || allocation > most) {
             throw new IllegalArgumentException(
@@ -161,7 +163,7 @@ public final class FaultQueue implements AutoCloseable {
         changes.lock();
         try {
             if (closing) {
-                throw new IllegalStateException("the queue is closed");
+                throw new IllegalStateException("the queue is closed: allowed while it is open");
             }
             lane = addLane(allocation, sink);
             reader = file;
@@ -188,7 +190,8 @@ public final class FaultQueue implements AutoCloseable {
                 return lane;
             }
         }
-        throw new IllegalStateException("lanes=" + now.length + " are all taken: close a producer, or configure more");
+        throw new IllegalStateException("lanes=" + now.length
+                + " are all taken: allowed once a producer is closed, or with more of them configured");
     }
 
     /** A lane has closed: what it counted stays. */

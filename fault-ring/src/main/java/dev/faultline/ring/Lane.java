@@ -15,7 +15,6 @@ import dev.faultline.ring.internal.Wakeup;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.LongPredicate;
@@ -86,7 +85,7 @@ final class Lane implements FaultProducer {
         this.queue = queue;
         this.config = queue.config();
         this.index = index;
-        this.sink = Objects.requireNonNull(sink, "sink");
+        this.sink = sink;
         this.gate = new LaneGate(index, config.waiting() == Waiting.SPIN_THEN_PARK);
         this.cookies = Cookies.of(config.lanes(), allocation);
         this.layout = LaneLayout.of(config, allocation);
@@ -422,6 +421,8 @@ final class Lane implements FaultProducer {
 
     @Override
     public int revoke(LongPredicate tags, AutoAnswer why) {
+        Arguments.notNull("tags", tags, "a LongPredicate");
+        Arguments.notNull("why", why, "an AutoAnswer");
         gate.checkEntered("revoke");
         // What the consumer has answered by now counts as answered.
         gate.runTasks();

@@ -55,7 +55,8 @@ final class LaneGate {
                 return true;
             }
             if (found == me) {
-                throw new IllegalStateException("lane=" + lane + ": " + me + " has entered it already");
+                throw new IllegalStateException(
+                        "lane=" + lane + ": " + me + " has entered it already; allowed is once, then leave");
             }
             if (found instanceof Thread thread) {
                 if (thread.isAlive() || !inside.compareAndSet(thread, null)) {

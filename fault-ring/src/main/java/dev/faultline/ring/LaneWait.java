@@ -10,6 +10,7 @@ final class LaneWait {
     private LaneWait() {}
 
     static boolean await(List<? extends FaultProducer> producers, long limitNs) {
+        Arguments.notNull("entered", producers, "a list of 1 producer or more");
         int n = producers.size();
         if (n == 0) {
             throw new IllegalArgumentException("entered=[]: allowed 1 producer or more");

@@ -118,11 +118,13 @@ final class RingConsumer implements FaultConsumer {
 
     @Override
     public Result answer(int cookie, Answer code) {
+        Arguments.notNull("code", code, "SUCCESS, INVALID, LATER");
         return answer(cookie, wire(code));
     }
 
     @Override
     public Result answerAndRepost(int cookie, Answer code) {
+        Arguments.notNull("code", code, "SUCCESS, INVALID, LATER");
         return answer(cookie, wire(code) | LaneLayout.CODE_REPOST);
     }
 
@@ -141,6 +143,7 @@ final class RingConsumer implements FaultConsumer {
 
     @Override
     public Result answerLater(int cookie, Answer code) {
+        Arguments.notNull("code", code, "SUCCESS, INVALID");
         if (code == Answer.LATER) {
             throw new IllegalArgumentException("code=LATER: allowed SUCCESS, INVALID");
         }
@@ -239,6 +242,8 @@ final class RingConsumer implements FaultConsumer {
 
     @Override
     public int poll(CompletionHandler handler, int limit) {
+        Arguments.notNull("handler", handler, "a CompletionHandler");
+        Arguments.notBelow("limit", limit, 0);
         return begin("poll") ? poll(handler, view, limit) : 0;
     }
 
@@ -284,11 +289,14 @@ final class RingConsumer implements FaultConsumer {
 
     @Override
     public Result await(CompletionHandler handler, int atLeast, long limitNs) {
+        Arguments.notNull("handler", handler, "a CompletionHandler");
+        Arguments.notBelow("atLeast", atLeast, 0);
         return begin("await") ? await(handler, view, atLeast, Integer.MAX_VALUE, limitNs) : Result.CLOSED;
     }
 
     @Override
     public Result take(FaultGroup into, long limitNs) {
+        Arguments.notNull("into", into, "a FaultGroup");
         if (!begin("take")) {
             return Result.CLOSED;
         }
@@ -428,6 +436,7 @@ final class RingConsumer implements FaultConsumer {
 
     @Override
     public FaultWorker run(FaultHandler handler) {
+        Arguments.notNull("handler", handler, "a FaultHandler");
         checkUnused();
         worker = FaultWorker.start(this, handler, config.entries(), config.closeLimitNs());
         return worker;
@@ -435,6 +444,7 @@ final class RingConsumer implements FaultConsumer {
 
     @Override
     public FaultWorker run(BatchHandler handler, int most) {
+        Arguments.notNull("handler", handler, "a BatchHandler");
         if (most < 1 || most > config.entries()) {
             throw new IllegalArgumentException("most=" + most + ": allowed 1 to " + config.entries());
         }
@@ -446,10 +456,11 @@ final class RingConsumer implements FaultConsumer {
 
     private void checkUnused() {
         if (worker != null) {
-            throw new IllegalStateException("run: this consumer has a worker, " + worker.thread());
+            throw new IllegalStateException("run: this consumer has a worker, " + worker.thread() + ": allowed is one");
         }
         if (owner.get() != null) {
-            throw new IllegalStateException("run: this consumer belongs to " + owner.get() + ", which has called it");
+            throw new IllegalStateException(
+                    "run: this consumer belongs to " + owner.get() + ", which has called it: allowed before any call");
         }
     }
 

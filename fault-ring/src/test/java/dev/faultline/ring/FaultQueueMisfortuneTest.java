@@ -235,17 +235,6 @@ class FaultQueueMisfortuneTest {
     }
 
     @Test
-    void onlyTheThreadThatEnteredFlushes() throws Exception {
-        FaultProducer producer = entered(4);
-        AtomicReference<Throwable> thrown = new AtomicReference<>();
-        Thread other =
-                Thread.ofPlatform().start(() -> thrown.set(assertThrows(IllegalStateException.class, producer::flush)));
-        other.join();
-        assertTrue(String.valueOf(thrown.get()).contains("flush by"), () -> "" + thrown.get());
-        producer.leave();
-    }
-
-    @Test
     void anInterruptDoesNotEndAWait() {
         FaultConsumer consumer = queue.consumer();
         Thread.currentThread().interrupt();

@@ -662,54 +662,6 @@ class FaultQueueTest {
         producer.leave();
     }
 
-    @Test
-    void misuseIsNamed() throws Exception {
-        FaultQueue queue = open(QueueConfig.of(4));
-        FaultProducer producer = queue.producer(2, sink);
-        assertTrue(message(() -> producer.poll()).contains("poll by"));
-        assertTrue(producer.enter());
-        assertTrue(message(producer::enter).contains("has entered it already"));
-        assertEquals(
-                "pasid=1048576: allowed 0 to 1048575, or NO_PASID",
-                message(() -> producer.raise(0, 0, 1 << 20, 0, 0, 0, true)));
-        assertEquals("group=-1: allowed 0 or more", message(() -> producer.raise(0, 0, 0, -1, 0, 0, true)));
-        assertTrue(message(() -> producer.raise(0, 0, 0, 0, 0, 16, true)).startsWith("access=16: allowed bits"));
-        assertEquals("allocation=0: allowed 1 to 1048576 with lanes=16", message(() -> queue.producer(0, sink)));
-        FaultConsumer consumer = queue.consumer();
-        assertEquals("door=consumer is taken: allowed is one door, once", message(queue::consumer));
-        assertEquals("reads=0: allowed 1 to 4", message(() -> consumer.post(0, 0)));
-        Thread other = Thread.ofPlatform().start(() -> {
-            assertFalse(inside(producer));
-            assertTrue(message(() -> consumer.poll((u, g) -> {}, 1)).contains("which called first"));
-        });
-        AtomicReference<Throwable> failure = new AtomicReference<>();
-        other.setUncaughtExceptionHandler((t, e) -> failure.set(e));
-        other.join();
-        assertEquals(null, failure.get());
-        assertTrue(message(() -> consumer.run(g -> Answer.SUCCESS)).contains("belongs to"));
-        for (String[] bad : new String[][] {
-            {"entries=0: allowed 1 to 1048576"},
-        }) {
-            assertEquals(bad[0], message(() -> QueueConfig.of(0)));
-        }
-        assertEquals(
-                "largestGroup=2049: allowed 1 to 2048",
-                message(() -> QueueConfig.of(1).withLargestGroup(2049)));
-        assertEquals(
-                "lanes=0: allowed 1 to 4096", message(() -> QueueConfig.of(1).withLanes(0)));
-        assertTrue(message(() -> QueueConfig.of(1).withDeadlineNs(-1)).startsWith("deadlineNs=-1: allowed 0 to"));
-        assertTrue(message(() -> QueueConfig.of(1).withCloseLimitNs(-1)).startsWith("closeLimitNs=-1: allowed 0 to"));
-        producer.leave();
-    }
-
-    private static boolean inside(FaultProducer producer) {
-        return producer.enter();
-    }
-
-    private static String message(org.junit.jupiter.api.function.Executable call) {
-        return String.valueOf(assertThrows(RuntimeException.class, call).getMessage());
-    }
-
     /** The worker dies under load; every group is answered within the deadline and the identity holds. */
     @ParameterizedTest
     @EnumSource(Waiting.class)
@@ -768,39 +720,6 @@ class FaultQueueTest {
         assertEquals(0, a.outstanding());
         assertTrue(codes[0] > 0, a::toString);
         assertTrue(a.autoBy().getOrDefault(AutoAnswer.DEADLINE, 0L) >= 64, a::toString);
-        producer.leave();
-    }
-
-    @Test
-    void aWorkerThatNeverReturnsKeepsItsMemoryAndTheCloseIsBounded() throws Exception {
-        FaultQueue queue = FaultQueue.open(QueueConfig.of(4).withCloseLimitNs(50_000_000));
-        FaultProducer producer = entered(queue, 4, sink);
-        CountDownLatch stuck = new CountDownLatch(1);
-        CountDownLatch release = new CountDownLatch(1);
-        FaultWorker worker = queue.consumer().run(group -> {
-            stuck.countDown();
-            boolean interrupted = false;
-            while (release.getCount() > 0) {
-                try {
-                    release.await();
-                } catch (InterruptedException e) {
-                    interrupted = true;
-                }
-            }
-            assertFalse(interrupted);
-            return Answer.SUCCESS;
-        });
-        raiseOk(producer, 1);
-        pollUntil(producer, stuck);
-        long start = System.nanoTime();
-        queue.close();
-        assertTrue(System.nanoTime() - start < SECOND);
-        assertEquals(List.of("1 INVALID"), answers, "its device does not wait");
-        assertTrue(queue.heldBytes() > 0, "memory in use is not freed");
-        release.countDown();
-        worker.thread().join(5_000);
-        assertEquals(0, queue.heldBytes(), "it is when its last user leaves");
-        assertTrue(queue.accounting().balanced());
         producer.leave();
     }
 }

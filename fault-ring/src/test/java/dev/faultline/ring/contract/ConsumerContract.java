@@ -20,6 +20,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 
 /**
  * What every {@link FaultConsumer} keeps, whatever is behind it: extend this class with a source of one's own, and run it.
@@ -443,6 +444,45 @@ public abstract class ConsumerContract {
                                 .getMessage(),
                 1);
         assertTrue(String.valueOf(message[0]).contains("inside a completion handler"));
+    }
+
+    @Test
+    void badArgumentsAreNamed() {
+        Source source = open(4, 1);
+        FaultConsumer consumer = source.consumer();
+        Seen seen = new Seen();
+        assertRefused("reads=0: allowed 1 to", () -> ignore(consumer.post(0, 0)));
+        assertRefused("reads=-1: allowed 1 to", () -> ignore(consumer.post(0, -1)));
+        assertRefused("limit=-1: allowed 0 or more", () -> consumer.poll(seen, -1));
+        assertRefused("atLeast=-1: allowed 0 or more", () -> ignore(consumer.await(seen, -1, 0)));
+        assertRefused("code=LATER: allowed SUCCESS, INVALID", () -> ignore(consumer.answerLater(1, Answer.LATER)));
+        assertRefused("most=0: allowed 1 to", () -> consumer.run(batch -> Answer.SUCCESS, 0));
+        assertRefused("handler=null: allowed a CompletionHandler", () -> consumer.poll(absent(), 1));
+        assertRefused("handler=null: allowed a CompletionHandler", () -> ignore(consumer.await(absent(), 1, 0)));
+        assertRefused("into=null: allowed a FaultGroup", () -> ignore(consumer.take(absent(), 0)));
+        assertRefused("code=null: allowed SUCCESS, INVALID, LATER", () -> ignore(consumer.answer(1, absent())));
+        assertRefused(
+                "code=null: allowed SUCCESS, INVALID, LATER", () -> ignore(consumer.answerAndRepost(1, absent())));
+        assertRefused("code=null: allowed SUCCESS, INVALID", () -> ignore(consumer.answerLater(1, absent())));
+        assertEquals(Result.OK, consumer.post(0, 4), "what was refused has changed nothing");
+        assertEquals(0, consumer.poll(seen, 0));
+        assertEquals(Result.OK, consumer.await(seen, 0, 0));
+        assertEquals(Result.TIMED_OUT, consumer.await(seen, 1, -1));
+    }
+
+    private static void ignore(Result result) {
+        assertTrue(result != null);
+    }
+
+    /** A null where the compiler would not let one stand. */
+    @SuppressWarnings({"NullAway", "TypeParameterUnusedInFormals"})
+    private static <T> T absent() {
+        return null;
+    }
+
+    private static void assertRefused(String message, Executable call) {
+        RuntimeException refused = assertThrows(RuntimeException.class, call);
+        assertTrue(String.valueOf(refused.getMessage()).startsWith(message), refused::toString);
     }
 
     @Test
