@@ -12,7 +12,8 @@ final class CarriedFaults implements Contest {
 
     private final Outstanding outstanding;
     private final Carrier carrier;
-    private int sent;
+    private final Requester requester;
+    private final Responder responder;
     private long readFields;
 
     /**
@@ -22,28 +23,32 @@ final class CarriedFaults implements Contest {
      * @param carrier makes the carrier; its answers go to the table it is given
      */
     CarriedFaults(int window, Function<Outstanding, Carrier> carrier) {
-        this.outstanding = new Outstanding(window);
+        this.outstanding = Outstanding.of(window);
         this.carrier = carrier.apply(outstanding);
+        this.requester = this.carrier.requester();
+        this.responder = this.carrier.responder();
     }
 
     @Override
     public void begin() {
-        carrier.begin();
+        requester.begin();
     }
 
     @Override
     public int request(int roundTrips) {
-        int before = outstanding.answeredSoFar();
+        Outstanding table = outstanding;
+        Requester end = requester;
+        int before = table.answeredSoFar();
         int completed = 0;
         while (completed < roundTrips) {
-            while (outstanding.hasRoom()) {
-                int number = sent++;
+            while (table.hasRoom()) {
+                int number = table.openedSoFar();
                 long address = FIRST_ADDRESS + ((long) (number & PAGES_MASK) << PAGE_SHIFT);
-                carrier.send(outstanding.open(address), number & GROUPS_MASK, address);
+                end.send(table.open(address), number & GROUPS_MASK, address);
             }
-            carrier.flush();
-            carrier.receive();
-            int now = outstanding.answeredSoFar() - before;
+            end.flush();
+            end.receive();
+            int now = table.answeredSoFar() - before;
             if (now == completed) {
                 Thread.onSpinWait();
             }
@@ -55,21 +60,22 @@ final class CarriedFaults implements Contest {
     @Override
     public void end() {
         while (outstanding.underWay() > 0) {
-            carrier.receive();
+            requester.receive();
             Thread.onSpinWait();
         }
-        carrier.end();
-        if (carrier.readFields() == readFields) {
+        requester.end();
+        if (responder.readFields() == readFields) {
             throw new IllegalStateException("the responder read nothing in this slice");
         }
-        readFields = carrier.readFields();
+        readFields = responder.readFields();
     }
 
     @Override
     public void respond(StopFlag stop) {
-        carrier.beginServing();
+        Responder end = responder;
+        end.begin();
         while (true) {
-            if (carrier.serve() == 0) {
+            if (end.serve() == 0) {
                 if (stop.isRaised()) {
                     return;
                 }
@@ -80,11 +86,11 @@ final class CarriedFaults implements Contest {
 
     @Override
     public void endResponding() {
-        carrier.endServing();
+        responder.end();
     }
 
     @Override
     public void close() {
-        carrier.close();
+        carrier.closing().run();
     }
 }

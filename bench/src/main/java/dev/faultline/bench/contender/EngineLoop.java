@@ -29,13 +29,13 @@ import java.lang.foreign.MemorySegment;
  *
  * <p>Not timed: between two pieces the pages are unmapped again, all at once, and the device obeys the invalidation.
  */
-final class EngineLoop implements Contest, CompletionHandler, AccessSink {
+final class EngineLoop implements Contest {
 
     /** Pages that are faulted in, one after the other, before they are unmapped again. */
     static final int PAGES = 256;
 
     private static final int ENTRIES = 256;
-    private static final int LIMIT_ENTRIES = 32;
+    private static final int LIMIT_ENTRIES = 256;
     private static final long PAGE_BYTES = 4096;
     private static final long FIRST_ADDRESS = 0x7000_0000L;
     private static final int ACCESS_BYTES = 64;
@@ -46,12 +46,11 @@ final class EngineLoop implements Contest, CompletionHandler, AccessSink {
             FaultQueue.open(QueueConfig.of(ENTRIES).withWaiting(Waiting.SPIN).withLanes(1));
     private final AddressSpace space = iommu.addressSpace(TableFormat.X86_4_LEVEL, queue);
     private final Device device = iommu.device(DeviceConfig.pri("lab"));
-    private final FaultConsumer consumer = queue.consumer();
     private final Arena arena = Arena.ofShared();
-    private final MemorySegment buffer = arena.allocate(ACCESS_BYTES, ACCESS_BYTES);
+    private final Accesses accesses = new Alone(device, arena.allocate(ACCESS_BYTES, ACCESS_BYTES));
+    private final FaultConsumer consumer = queue.consumer();
+    private final Pages pages = new Pages(space, consumer);
     private boolean hasPosted;
-    private int nextPage;
-    private int finished;
 
     EngineLoop() {
         device.attach(space);
@@ -66,49 +65,18 @@ final class EngineLoop implements Contest, CompletionHandler, AccessSink {
 
     @Override
     public void prepare() {
+        int faults = accesses.restart();
         boolean wasMapped = space.unmap(FIRST_ADDRESS, PAGES * PAGE_BYTES);
-        if (wasMapped != nextPage > 0) {
-            throw new IllegalStateException("wasMapped=" + wasMapped + " after faults=" + nextPage);
+        if (wasMapped != faults > 0) {
+            throw new IllegalStateException("wasMapped=" + wasMapped + " after faults=" + faults);
         }
         boolean moved = device.step();
         assert !moved || wasMapped;
-        nextPage = 0;
     }
 
     @Override
     public int request(int roundTrips) {
-        if (nextPage + roundTrips > PAGES) {
-            throw new IllegalArgumentException("roundTrips=" + roundTrips + ": pages left=" + (PAGES - nextPage));
-        }
-        int target = finished;
-        for (int i = 0; i < roundTrips; i++) {
-            expectOk(device.start(
-                    Access.READ,
-                    FIRST_ADDRESS + nextPage * PAGE_BYTES,
-                    buffer,
-                    0,
-                    ACCESS_BYTES,
-                    FaultProducer.NO_PASID,
-                    nextPage));
-            nextPage++;
-            target++;
-            while (finished != target) {
-                if (!device.step()) {
-                    Thread.onSpinWait();
-                }
-                int polled = device.poll(this);
-                assert polled <= 1;
-            }
-        }
-        return roundTrips;
-    }
-
-    @Override
-    public void finished(long userTag, AccessResult result) {
-        if (result != AccessResult.OK || userTag != nextPage - 1) {
-            throw new IllegalStateException("page=" + userTag + " result=" + result);
-        }
-        finished++;
+        return accesses.request(roundTrips);
     }
 
     @Override
@@ -122,8 +90,10 @@ final class EngineLoop implements Contest, CompletionHandler, AccessSink {
             expectOk(consumer.post(USER_DATA, ENTRIES));
             hasPosted = true;
         }
+        FaultConsumer end = consumer;
+        Pages handler = pages;
         while (true) {
-            if (consumer.poll(this, LIMIT_ENTRIES) == 0) {
+            if (end.poll(handler, LIMIT_ENTRIES) == 0) {
                 if (stop.isRaised()) {
                     return;
                 }
@@ -137,12 +107,80 @@ final class EngineLoop implements Contest, CompletionHandler, AccessSink {
         consumer.close();
     }
 
-    @Override
-    public void group(long userData, FaultGroup group) {
-        if (!space.zero(group.address(0))) {
-            throw new IllegalStateException("mapped already: " + group);
+    /** The requester's side: what it writes with every access. */
+    private abstract static class Accesses extends Apart implements AccessSink {
+        private final Device device;
+        private final MemorySegment buffer;
+        private int nextPage;
+        private int finished;
+
+        Accesses(Device device, MemorySegment buffer) {
+            this.device = device;
+            this.buffer = buffer;
         }
-        expectOk(consumer.answerAndRepost(group.cookie(), Answer.SUCCESS));
+
+        int restart() {
+            int faults = nextPage;
+            nextPage = 0;
+            return faults;
+        }
+
+        int request(int roundTrips) {
+            if (nextPage + roundTrips > PAGES) {
+                throw new IllegalArgumentException("roundTrips=" + roundTrips + ": pages left=" + (PAGES - nextPage));
+            }
+            int target = finished;
+            for (int i = 0; i < roundTrips; i++) {
+                expectOk(device.start(
+                        Access.READ,
+                        FIRST_ADDRESS + nextPage * PAGE_BYTES,
+                        buffer,
+                        0,
+                        ACCESS_BYTES,
+                        FaultProducer.NO_PASID,
+                        nextPage));
+                nextPage++;
+                target++;
+                while (finished != target) {
+                    if (!device.step()) {
+                        Thread.onSpinWait();
+                    }
+                    int polled = device.poll(this);
+                    assert polled <= 1;
+                }
+            }
+            return roundTrips;
+        }
+
+        @Override
+        public void finished(long userTag, AccessResult result) {
+            if (result != AccessResult.OK || userTag != nextPage - 1) {
+                throw new IllegalStateException("page=" + userTag + " result=" + result);
+            }
+            finished++;
+        }
+    }
+
+    @SuppressWarnings("unused") // they are there to take room
+    private static final class Alone extends Accesses {
+        long after0, after1, after2, after3, after4, after5, after6, after7;
+        long after8, after9, after10, after11, after12, after13, after14, after15;
+
+        Alone(Device device, MemorySegment buffer) {
+            super(device, buffer);
+        }
+    }
+
+    /** The responder's side: makes pages present. */
+    private record Pages(AddressSpace space, FaultConsumer consumer) implements CompletionHandler {
+
+        @Override
+        public void group(long userData, FaultGroup group) {
+            if (!space.zero(group.address(0))) {
+                throw new IllegalStateException("mapped already: " + group);
+            }
+            expectOk(consumer.answerAndRepost(group.cookie(), Answer.SUCCESS));
+        }
     }
 
     private static void expectOk(Result result) {

@@ -11,7 +11,7 @@ public enum Kind {
     /** The engine's loop over the fault queue. */
     LOOP("loop", "a device reads 64 bytes of a page that is not there: fault, a zeroed page, answer, retry, copy"),
     /** Disruptor. */
-    DISRUPTOR("disruptor", "Disruptor 4, a ring each way, batches of 16"),
+    DISRUPTOR("disruptor", "Disruptor 4, a ring each way, single producers, events published in batches"),
     /** Agrona. */
     AGRONA(
             "agrona",
@@ -19,7 +19,10 @@ public enum Kind {
             "-Dagrona.disable.bounds.checks=true",
             "--add-opens=java.base/jdk.internal.misc=ALL-UNNAMED"),
     /** JCTools. */
-    JCTOOLS("jctools", "JCTools SpscArrayQueue each way, objects used again", "--sun-misc-unsafe-memory-access=allow");
+    JCTOOLS(
+            "jctools",
+            "JCTools SpscArrayQueue each way, relaxed offers, drained in batches, objects used again",
+            "--sun-misc-unsafe-memory-access=allow");
 
     private static final int LEAST_PIECE_ROUND_TRIPS = 512;
     private static final int USUAL_PIECE_ROUND_TRIPS = 4096;
@@ -85,8 +88,8 @@ public enum Kind {
             case PINGPONG -> new PingPong();
             case QUEUE -> new CarriedFaults(window, FaultQueueCarrier.carrier(window));
             case LOOP -> new EngineLoop();
-            case DISRUPTOR -> new CarriedFaults(window, DisruptorCarrier.carrier());
-            case AGRONA -> new CarriedFaults(window, AgronaCarrier.carrier());
+            case DISRUPTOR -> new CarriedFaults(window, DisruptorCarrier.carrier(window));
+            case AGRONA -> new CarriedFaults(window, AgronaCarrier.carrier(window));
             case JCTOOLS -> new CarriedFaults(window, JctoolsCarrier.carrier(window));
         };
     }

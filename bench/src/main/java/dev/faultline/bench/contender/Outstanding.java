@@ -7,9 +7,12 @@ package dev.faultline.bench.contender;
  *
  * <p>Tags are slots of the table, reused first-in first-out.
  */
-public final class Outstanding {
+public abstract sealed class Outstanding extends Apart {
 
     private static final long FREE = 0;
+
+    /** Entries left unused at both ends of an array: 128 bytes or more. */
+    private static final int SLACK = 32;
 
     private final long[] addresses;
     private final int[] freeTags;
@@ -17,21 +20,26 @@ public final class Outstanding {
     private int opened;
     private int closed;
 
+    private Outstanding(int window) {
+        if (window <= 0 || Integer.bitCount(window) != 1) {
+            throw new IllegalArgumentException("window=" + window + " is not a power of two");
+        }
+        addresses = new long[window + 2 * SLACK];
+        freeTags = new int[window + 2 * SLACK];
+        mask = window - 1;
+        for (int tag = 0; tag < window; tag++) {
+            freeTags[SLACK + tag] = tag;
+        }
+    }
+
     /**
      * An empty table.
      *
      * @param window the most round trips under way at once, a power of two
+     * @return the table
      */
-    public Outstanding(int window) {
-        if (window <= 0 || Integer.bitCount(window) != 1) {
-            throw new IllegalArgumentException("window=" + window + " is not a power of two");
-        }
-        addresses = new long[window];
-        freeTags = new int[window];
-        mask = window - 1;
-        for (int tag = 0; tag < window; tag++) {
-            freeTags[tag] = tag;
-        }
+    public static Outstanding of(int window) {
+        return new Alone(window);
     }
 
     /**
@@ -53,6 +61,15 @@ public final class Outstanding {
     }
 
     /**
+     * How many were opened, modulo 2^32.
+     *
+     * @return a count whose differences are meaningful
+     */
+    public int openedSoFar() {
+        return opened;
+    }
+
+    /**
      * How many were answered, modulo 2^32.
      *
      * @return a count whose differences are meaningful
@@ -68,8 +85,8 @@ public final class Outstanding {
      * @return the tag its answer must carry
      */
     public int open(long address) {
-        int tag = freeTags[opened & mask];
-        addresses[tag] = address;
+        int tag = freeTags[SLACK + (opened & mask)];
+        addresses[SLACK + tag] = address;
         opened++;
         return tag;
     }
@@ -83,15 +100,25 @@ public final class Outstanding {
      */
     public void answered(long tag, boolean isSuccess) {
         int slot = (int) tag;
-        if (slot < 0 || slot > mask || addresses[slot] == FREE || !isSuccess) {
+        if (slot < 0 || slot > mask || addresses[SLACK + slot] == FREE || !isSuccess) {
             throw refused(tag, isSuccess);
         }
-        addresses[slot] = FREE;
-        freeTags[closed & mask] = slot;
+        addresses[SLACK + slot] = FREE;
+        freeTags[SLACK + (closed & mask)] = slot;
         closed++;
     }
 
     private static IllegalStateException refused(long tag, boolean isSuccess) {
         return new IllegalStateException("unexpected answer tag=" + tag + " success=" + isSuccess);
+    }
+
+    @SuppressWarnings("unused") // they are there to take room
+    private static final class Alone extends Outstanding {
+        long after0, after1, after2, after3, after4, after5, after6, after7;
+        long after8, after9, after10, after11, after12, after13, after14, after15;
+
+        Alone(int window) {
+            super(window);
+        }
     }
 }

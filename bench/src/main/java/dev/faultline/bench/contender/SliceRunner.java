@@ -33,7 +33,7 @@ final class SliceRunner implements AutoCloseable {
     private final Contest contest;
     private final int pieceRoundTrips;
     private final Consumer<Throwable> onFailure;
-    private final StopFlag stop = new StopFlag();
+    private final StopFlag stop = StopFlag.create();
     private final Semaphore requesterGo = new Semaphore(0);
     private final Semaphore responderGo = new Semaphore(0);
     private final Semaphore responderDone = new Semaphore(0);

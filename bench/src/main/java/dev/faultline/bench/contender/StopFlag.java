@@ -5,9 +5,18 @@ package dev.faultline.bench.contender;
  *
  * <p>Threads: one raises it, another looks. Responders look only while they have nothing to do, so a busy one never pays for it.
  */
-public final class StopFlag {
+public abstract sealed class StopFlag extends Apart {
 
     private volatile boolean raised;
+
+    /**
+     * A flag that is down.
+     *
+     * @return the flag
+     */
+    public static StopFlag create() {
+        return new Alone();
+    }
 
     /** Asks the responder to return once it finds nothing to do. */
     public void raise() {
@@ -26,5 +35,11 @@ public final class StopFlag {
      */
     public boolean isRaised() {
         return raised;
+    }
+
+    @SuppressWarnings("unused") // they are there to take room
+    private static final class Alone extends StopFlag {
+        long after0, after1, after2, after3, after4, after5, after6, after7;
+        long after8, after9, after10, after11, after12, after13, after14, after15;
     }
 }

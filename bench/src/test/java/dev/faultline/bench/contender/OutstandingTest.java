@@ -9,7 +9,7 @@ import org.junit.jupiter.api.Test;
 
 class OutstandingTest {
 
-    private final Outstanding outstanding = new Outstanding(2);
+    private final Outstanding outstanding = Outstanding.of(2);
 
     @Test
     void holdsAsManyAsItsWindow() {
@@ -52,7 +52,7 @@ class OutstandingTest {
 
     @Test
     void aWindowIsAPowerOfTwo() {
-        assertThrows(IllegalArgumentException.class, () -> new Outstanding(3));
-        assertThrows(IllegalArgumentException.class, () -> new Outstanding(0));
+        assertThrows(IllegalArgumentException.class, () -> Outstanding.of(3));
+        assertThrows(IllegalArgumentException.class, () -> Outstanding.of(0));
     }
 }
