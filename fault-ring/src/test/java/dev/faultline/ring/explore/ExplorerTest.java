@@ -289,6 +289,15 @@ class ExplorerTest {
     }
 
     @Test
+    void whereNobodySleepsNoSignalIsNeeded() {
+        Set<GateModel.Flaw> silent = EnumSet.of(GateModel.Flaw.REQUESTS_WITHOUT_SIGNAL);
+        assertGood(twoPassersAndARequester(silent));
+        assertGood(passerAndTwoRequesters(silent));
+        assertGood(visitorAndRequesters(silent));
+        assertGood(death(silent));
+    }
+
+    @Test
     void aThreadThatDiesInsideIsAsGoodAsGone() {
         assertGood(death(Set.of()));
     }

@@ -1,0 +1,5 @@
+/** Protocols of the engine that can be seen only from inside its own package. */
+@NullMarked
+package dev.faultline.iommu;
+
+import org.jspecify.annotations.NullMarked;
