@@ -184,4 +184,39 @@ public final class PageGoes {
             }
         }
     }
+
+    /** A thread goes online and uses the page, and stays in its access, while another takes the page away. */
+    @JCStressTest
+    @Outcome(
+            id = "0, 0",
+            expect = Expect.ACCEPTABLE,
+            desc = "online -> empty -> access: nothing is there, and it is waited for")
+    @Outcome(id = "0, 1", expect = Expect.ACCEPTABLE, desc = "unmap -> online, or the epoch was seen")
+    @Outcome(id = "1, 0", expect = Expect.ACCEPTABLE, desc = "online -> access -> unmap: it is waited for")
+    @Outcome(expect = Expect.FORBIDDEN, desc = "Uses the page, and is not waited for.")
+    @State
+    public static class OnlineAgainstUnmap {
+        private final MemorySegment table = words(Long.BYTES);
+        private final InvalidationLog log = new InvalidationLog(words(InvalidationLog.wordsBytes(16)), 16);
+        private final Stations stations = new Stations(words(Stations.wordsBytes(1)), 1, log);
+
+        /** A table with one page. */
+        public OnlineAgainstUnmap() {
+            SharedWords.putLong(table, 0, 1);
+        }
+
+        /** Goes online, and looks for the page. */
+        @Actor
+        public void stepper(II_Result r) {
+            stations.claim().goOnline();
+            r.r1 = (int) SharedWords.getLongAcquire(table, 0);
+        }
+
+        /** Takes the page, and sees whether anybody has to be waited for. */
+        @Actor
+        public void unmapper(II_Result r) {
+            SharedWords.setLongRelease(table, 0, 0);
+            r.r2 = stations.reached(log.append(KEY)) ? 1 : 0;
+        }
+    }
 }
