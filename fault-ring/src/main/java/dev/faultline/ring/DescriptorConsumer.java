@@ -6,7 +6,6 @@ import dev.faultline.ffm.LinuxCalls;
 import dev.faultline.ffm.PageFaultLayout;
 import dev.faultline.ffm.PageResponseLayout;
 import dev.faultline.ffm.Region;
-import dev.faultline.ffm.SharedWords;
 import java.lang.foreign.MemorySegment;
 import java.util.Set;
 import org.jctools.queues.varhandle.MpscUnboundedVarHandleArrayQueue;
@@ -69,7 +68,6 @@ public final class DescriptorConsumer implements FaultConsumer {
     private final Region region;
     private final MemorySegment in;
     private final MemorySegment out;
-    private final long inBytes;
     private final long readBytes;
 
     private volatile @Nullable Thread owner;
@@ -96,19 +94,15 @@ public final class DescriptorConsumer implements FaultConsumer {
     private final OpenGroups groups = new OpenGroups();
     private final DescriptorCounts counts = new DescriptorCounts(groups);
 
-    /** Where each group of the message ends, in records. */
-    private final int[] ends;
+    /** What was read last. Its groups are entered, and handed over as there are reads. */
+    private final FaultMessage message;
 
     private int groupsRead;
     private int groupsHanded;
-    private int message;
+    private int messageNumber;
     private long readAtNs;
 
-    /** Answers that have not been written, code over cookie: a ring whose size is a power of two. */
-    private long[] staged = new long[ANSWERS_IN_WRITE];
-
-    private int stagedHead;
-    private int stagedCount;
+    private final StagedAnswers staged = new StagedAnswers(ANSWERS_IN_WRITE);
 
     private boolean readable;
     private boolean writable;
@@ -138,13 +132,13 @@ public final class DescriptorConsumer implements FaultConsumer {
         this.calls = calls;
         this.reads = new PostedReads(entries);
         int records = largestMessage(largestGroup);
-        this.ends = new int[records];
-        this.inBytes = (long) records * RECORD;
+        long inBytes = (long) records * RECORD;
         // Of a message that is too long a socket drops what does not fit: one record more shows that.
         this.readBytes = keepsBounds ? inBytes + RECORD : inBytes;
         this.region = Region.allocate(inBytes + RECORD + ANSWERS_IN_WRITE * ANSWER);
         this.in = region.segment().asSlice(0, inBytes + RECORD);
         this.out = region.segment().asSlice(inBytes + RECORD);
+        this.message = new FaultMessage(fd, in, records, largestGroup);
         try {
             this.wakePair = WakePair.open();
         } catch (RuntimeException | Error e) {
@@ -215,8 +209,7 @@ public final class DescriptorConsumer implements FaultConsumer {
         return closed || closeAsked || ended;
     }
 
-    // ---- submissions
-    // --------------------------------------------------------------------------------------------------
+    // ---- submissions ----
 
     @Override
     @CheckReturnValue
@@ -267,7 +260,7 @@ public final class DescriptorConsumer implements FaultConsumer {
         if (!groups.stage(slot)) {
             return Result.STALE;
         }
-        stage(cookie, code);
+        staged.add(StagedAnswers.answer(cookie, wire(code)));
         return Result.OK;
     }
 
@@ -285,30 +278,13 @@ public final class DescriptorConsumer implements FaultConsumer {
         if (claimed == 0) {
             return Result.STALE;
         }
-        boolean _ = later.offer(
-                (long) OpenGroups.messageOf(claimed) << 40 | (long) wire(code) << 32 | (cookie & 0xffff_ffffL));
+        boolean _ = later.offer((long) OpenGroups.messageOf(claimed) << 40 | StagedAnswers.answer(cookie, wire(code)));
         wakePair.signal();
         return Result.OK;
     }
 
     private static int wire(Answer code) {
         return code == Answer.SUCCESS ? PageResponseLayout.CODE_SUCCESS : PageResponseLayout.CODE_INVALID;
-    }
-
-    private void stage(int cookie, Answer code) {
-        stage((long) wire(code) << 32 | (cookie & 0xffff_ffffL));
-    }
-
-    private void stage(long response) {
-        if (stagedCount == staged.length) {
-            long[] larger = new long[2 * staged.length];
-            for (int i = 0; i < stagedCount; i++) {
-                larger[i] = staged[stagedHead + i & staged.length - 1];
-            }
-            staged = larger;
-            stagedHead = 0;
-        }
-        staged[stagedHead + stagedCount++ & staged.length - 1] = response;
     }
 
     /** Stages what other threads have answered. */
@@ -320,21 +296,9 @@ public final class DescriptorConsumer implements FaultConsumer {
             long claimed = item;
             int slot = groups.find((int) claimed);
             if (slot >= 0 && groups.stageClaim(slot, (int) (claimed >>> 40))) {
-                stage(claimed & 0x1_ffff_ffffL);
+                staged.add(claimed & 0x1_ffff_ffffL);
             }
         }
-    }
-
-    /** Takes an answer back, because its cookie names another group by now. */
-    private void unstage(int cookie) {
-        int kept = 0;
-        for (int i = 0; i < stagedCount; i++) {
-            long response = staged[stagedHead + i & staged.length - 1];
-            if ((int) response != cookie) {
-                staged[stagedHead + kept++ & staged.length - 1] = response;
-            }
-        }
-        stagedCount = kept;
     }
 
     @Override
@@ -375,13 +339,12 @@ public final class DescriptorConsumer implements FaultConsumer {
         return write();
     }
 
-    // ---- the descriptor
-    // -----------------------------------------------------------------------------------------------
+    // ---- the descriptor ----
 
     /** Asks what can be done now, if that is not known and something is wanted. */
     private void look() {
         boolean wantsGroups = groupsHanded == groupsRead && reads.total() > 0 && !ended;
-        if ((wantsGroups && !readable) || (stagedCount > 0 && !writable && !deaf)) {
+        if ((wantsGroups && !readable) || (!staged.isEmpty() && !writable && !deaf)) {
             int now = calls.poll(fd, LinuxCalls.POLLIN | LinuxCalls.POLLOUT | LinuxCalls.POLLRDHUP, 0);
             if (now < 0) {
                 refused("poll", -now);
@@ -409,7 +372,7 @@ public final class DescriptorConsumer implements FaultConsumer {
     /** Writes what is staged, as much as is taken without waiting; says how many answers. */
     private int write() {
         int sent = 0;
-        while (stagedCount > 0 && !deaf) {
+        while (!staged.isEmpty() && !deaf) {
             if (!writable) {
                 look();
             }
@@ -418,10 +381,8 @@ public final class DescriptorConsumer implements FaultConsumer {
             }
             // What was said to be writable is for one write: more might have to wait, on a descriptor that blocks.
             writable = false;
-            int n = Math.min(stagedCount, ANSWERS_IN_WRITE);
-            for (int i = 0; i < n; i++) {
-                SharedWords.putLong(out, (long) i * ANSWER, staged[stagedHead + i & staged.length - 1]);
-            }
+            int n = Math.min(staged.count(), ANSWERS_IN_WRITE);
+            staged.copyTo(out, n);
             long written = calls.write(fd, out, (long) n * ANSWER);
             if (written >= 0) {
                 if (written % ANSWER != 0 || written > (long) n * ANSWER) {
@@ -460,7 +421,7 @@ public final class DescriptorConsumer implements FaultConsumer {
         }
         counts.change();
         for (int i = 0; i < n; i++) {
-            groups.remove(groups.find((int) staged[stagedHead + i & staged.length - 1]));
+            groups.remove(groups.find(staged.cookie(i)));
         }
         counts.add(as, n);
         counts.add(DescriptorCounts.ANSWERS, n);
@@ -468,8 +429,7 @@ public final class DescriptorConsumer implements FaultConsumer {
             counts.add(DescriptorCounts.STALE, n);
         }
         counts.changed();
-        stagedHead = stagedHead + n & staged.length - 1;
-        stagedCount -= n;
+        staged.drop(n);
     }
 
     /** Reads a message, if there is one. */
@@ -478,7 +438,8 @@ public final class DescriptorConsumer implements FaultConsumer {
         long n = calls.read(fd, in, readBytes);
         if (n > 0) {
             readAtNs = System.nanoTime();
-            accept((int) n);
+            message.check((int) n);
+            enter();
         } else if (n == 0) {
             // The kernel's fault descriptor says 0 when it is empty, a socket when its other end has gone.
             if (hungUp) {
@@ -502,88 +463,45 @@ public final class DescriptorConsumer implements FaultConsumer {
         }
     }
 
-    /** Checks all of a message, then enters its groups. */
-    private void accept(int bytes) {
-        if (bytes % RECORD != 0 || bytes > inBytes) {
-            throw broken("bytes=" + bytes, "a multiple of " + RECORD + " up to " + inBytes);
-        }
-        int records = bytes / RECORD;
-        int found = 0;
-        int first = 0;
-        int cookie = 0;
-        for (int i = 0; i < records; i++) {
-            long at = (long) i * RECORD;
-            int its = SharedWords.getInt(in, at + PageFaultLayout.COOKIE_OFFSET);
-            if (i == first) {
-                cookie = its;
-                if (cookie == 0) {
-                    throw broken("record " + i + ": cookie=0", "1 or more");
-                }
-            } else if (its != cookie) {
-                throw broken(
-                        "record " + i + ": cookie=0x" + Integer.toHexString(its),
-                        "0x" + Integer.toHexString(cookie) + ", the group's, until a record has FLAG_LAST_PAGE");
-            }
-            if (i - first == largestGroup) {
-                throw broken("record " + i + ": group size=" + (largestGroup + 1), "1 to " + largestGroup);
-            }
-            if ((SharedWords.getInt(in, at + PageFaultLayout.FLAGS_OFFSET) & PageFaultLayout.FLAG_LAST_PAGE) != 0) {
-                first = i + 1;
-                ends[found++] = first;
-            }
-        }
-        if (first != records) {
-            int flags = SharedWords.getInt(in, (long) (records - 1) * RECORD + PageFaultLayout.FLAGS_OFFSET);
-            throw broken(
-                    "record " + (records - 1) + ": flags=" + flags, "FLAG_LAST_PAGE in the last record of a message");
-        }
-        enter(records, found);
-    }
-
-    private void enter(int records, int found) {
+    /** Enters the groups of a message that was read. */
+    private void enter() {
         // Never 0, which a new entry has.
-        message = message == Integer.MAX_VALUE ? 1 : message + 1;
+        messageNumber = messageNumber == Integer.MAX_VALUE ? 1 : messageNumber + 1;
+        int found = message.groups();
         counts.change();
         if (!groups.hasRoom(found)) {
             groups.makeRoom(found);
         }
         boolean anyKnown = false;
         for (int g = 0; g < found; g++) {
-            int cookie = cookieOf(g);
+            int cookie = message.cookie(g);
             int slot = groups.find(cookie);
             if (slot < 0) {
-                slot = groups.add(cookie, message);
+                slot = groups.add(cookie, messageNumber);
             } else {
                 anyKnown = true;
             }
-            if (groups.isRepeated(slot, message)) {
+            if (groups.isRepeated(slot, messageNumber)) {
                 withdraw(g);
                 counts.changed();
-                throw broken("cookie=0x" + Integer.toHexString(cookie) + " of two groups", "one group for a cookie");
+                throw message.broken(
+                        "cookie=0x" + Integer.toHexString(cookie) + " of two groups", "one group for a cookie");
             }
         }
         if (anyKnown) {
             forgetFormer(found);
         }
-        counts.add(DescriptorCounts.REQUESTS, records);
+        counts.add(DescriptorCounts.REQUESTS, message.requests());
         counts.add(DescriptorCounts.RAISED, found);
         counts.changed();
         groupsRead = found;
         groupsHanded = 0;
     }
 
-    private int cookieOf(int group) {
-        return SharedWords.getInt(in, (long) firstRecord(group) * RECORD + PageFaultLayout.COOKIE_OFFSET);
-    }
-
-    private int firstRecord(int group) {
-        return group == 0 ? 0 : ends[group - 1];
-    }
-
     /** Takes back what was entered for the first groups of a broken message. */
     private void withdraw(int entered) {
         for (int g = 0; g < entered; g++) {
-            int slot = groups.find(cookieOf(g));
+            int slot = groups.find(message.cookie(g));
             if (slot >= 0 && groups.state(slot) == OpenGroups.HELD) {
                 groups.remove(slot);
             }
@@ -593,21 +511,17 @@ public final class DescriptorConsumer implements FaultConsumer {
     /** The other end gives cookies again that are open here, so it has answered those groups by itself. */
     private void forgetFormer(int found) {
         for (int g = 0; g < found; g++) {
-            int cookie = cookieOf(g);
+            int cookie = message.cookie(g);
             int slot = groups.find(cookie);
             int state = groups.state(slot);
             if (state != OpenGroups.HELD) {
                 if (state == OpenGroups.STAGED) {
-                    unstage(cookie);
+                    staged.remove(cookie);
                 }
-                groups.reset(slot, cookie, message);
+                groups.reset(slot, cookie, messageNumber);
                 counts.add(DescriptorCounts.DETACHED, 1);
             }
         }
-    }
-
-    private IllegalStateException broken(String what, String allowed) {
-        return new IllegalStateException("broken message on fd=" + fd + ": " + what + ": allowed " + allowed);
     }
 
     /** Nothing more comes and nothing more can be answered. */
@@ -619,12 +533,11 @@ public final class DescriptorConsumer implements FaultConsumer {
         groups.clear();
         counts.add(DescriptorCounts.CLOSED, open);
         counts.changed();
-        stagedCount = 0;
+        staged.clear();
         later.clear();
     }
 
-    // ---- completions
-    // --------------------------------------------------------------------------------------------------
+    // ---- completions ----
 
     @Override
     public int poll(CompletionHandler handler, int limit) {
@@ -686,10 +599,9 @@ public final class DescriptorConsumer implements FaultConsumer {
         int n = 0;
         while (n < limit && groupsHanded < groupsRead && reads.total() > 0 && !closeAsked) {
             int group = groupsHanded++;
-            int first = firstRecord(group);
             long userData = reads.take();
-            shown.show(in, (long) first * RECORD, ends[group] - first, readAtNs);
-            groups.give(groups.find(cookieOf(group)), userData);
+            message.show(group, shown, readAtNs);
+            groups.give(groups.find(message.cookie(group)), userData);
             n++;
             handler.group(userData, shown);
         }
@@ -772,7 +684,7 @@ public final class DescriptorConsumer implements FaultConsumer {
         boolean wantsGroups = groupsHanded == groupsRead && reads.total() > 0;
         int wanted = LinuxCalls.POLLRDHUP
                 | (wantsGroups ? LinuxCalls.POLLIN : 0)
-                | (stagedCount > 0 && !deaf ? LinuxCalls.POLLOUT : 0);
+                | (!staged.isEmpty() && !deaf ? LinuxCalls.POLLOUT : 0);
         // An end that is known is told for ever, and must not keep this thread awake while it waits for something else.
         polled[0] = hungUp && !wantsGroups ? -1 : fd;
         polled[1] = wakePair.descriptor();
@@ -801,8 +713,7 @@ public final class DescriptorConsumer implements FaultConsumer {
         wakePair.signal();
     }
 
-    // ---- the rest
-    // -----------------------------------------------------------------------------------------------------
+    // ---- the rest ----
 
     @Override
     public FaultWorker run(FaultHandler handler) {

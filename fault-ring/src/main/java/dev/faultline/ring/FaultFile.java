@@ -119,16 +119,11 @@ public final class FaultFile implements AutoCloseable {
     public long read(UserMemory memory, long address, long count) {
         mutex.lock();
         try {
-            if (isClosed()) {
-                return -Errno.EBADF;
-            }
-            if (UserMemory.isOutside(address, count)) {
-                return -Errno.EFAULT;
+            int refused = refusal(address, count, RECORD);
+            if (refused != 0) {
+                return -refused;
             }
             long most = Math.min(count, MOST_BYTES);
-            if (most % RECORD != 0) {
-                return -Errno.ESPIPE;
-            }
             collect();
             long done = 0;
             int error = 0;
@@ -180,16 +175,11 @@ public final class FaultFile implements AutoCloseable {
     public long write(UserMemory memory, long address, long count) {
         mutex.lock();
         try {
-            if (isClosed()) {
-                return -Errno.EBADF;
-            }
-            if (UserMemory.isOutside(address, count)) {
-                return -Errno.EFAULT;
+            int refused = refusal(address, count, RESPONSE);
+            if (refused != 0) {
+                return -refused;
             }
             long most = Math.min(count, MOST_BYTES);
-            if (most % RESPONSE != 0) {
-                return -Errno.ESPIPE;
-            }
             dropRevoked();
             long done = 0;
             int error = 0;
@@ -208,6 +198,17 @@ public final class FaultFile implements AutoCloseable {
         } finally {
             mutex.unlock();
         }
+    }
+
+    /** What a call is refused for before anything is moved, in the kernel's order; 0 if nothing. */
+    private int refusal(long address, long count, int unit) {
+        if (isClosed()) {
+            return Errno.EBADF;
+        }
+        if (UserMemory.isOutside(address, count)) {
+            return Errno.EFAULT;
+        }
+        return Math.min(count, MOST_BYTES) % unit == 0 ? 0 : Errno.ESPIPE;
     }
 
     /** Answers one group; 0 or an error number. */

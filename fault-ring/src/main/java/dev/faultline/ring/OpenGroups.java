@@ -78,8 +78,7 @@ final class OpenGroups {
         return state >= HELD && state <= STAGED;
     }
 
-    // ---- the owner's
-    // --------------------------------------------------------------------------------------------------
+    // ---- the owner's ----
 
     /** Where a cookie is, or -1. */
     int find(int cookie) {
@@ -231,8 +230,7 @@ final class OpenGroups {
         return (word & ~((long) STATE_MASK << STATE_SHIFT)) | (long) state << STATE_SHIFT;
     }
 
-    // ---- any thread's
-    // -------------------------------------------------------------------------------------------------
+    // ---- any thread's ----
 
     /** Claims a given group for an answer by the calling thread; says the claimed entry, or 0. */
     long claim(int cookie) {
