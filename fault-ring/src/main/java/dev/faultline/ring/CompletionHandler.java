@@ -16,11 +16,12 @@ public interface CompletionHandler {
     void group(long userData, FaultGroup group);
 
     /**
-     * Reads ended without a group.
+     * Reads ended without a group, or an operation is done.
      *
-     * @param userData what they were posted with, or what the cancel named
-     * @param why {@link Result#CANCELLED} or {@link Result#CLOSED}
-     * @param reads how many; 0 if a cancel found none
+     * @param userData what they were posted with, or what the operation named
+     * @param why {@link Result#CANCELLED} or {@link Result#CLOSED} for reads; {@link Result#OK} for a nop or a command, {@link
+     *     Result#REFUSED} for a command
+     * @param value how many reads, 0 if a cancel found none; what the engine returned for a command
      */
-    default void ended(long userData, Result why, int reads) {}
+    default void ended(long userData, Result why, int value) {}
 }

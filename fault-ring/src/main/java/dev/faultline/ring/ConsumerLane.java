@@ -1,226 +1,235 @@
 package dev.faultline.ring;
 
+import dev.faultline.ffm.CacheLine;
+import dev.faultline.ffm.PaddedBefore;
 import dev.faultline.ffm.SharedWords;
 import dev.faultline.ring.internal.EntryReader;
-import dev.faultline.ring.internal.EntryWriter;
+import dev.faultline.ring.internal.WordWriter;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.concurrent.atomic.AtomicLongArray;
 
 /**
  * The consumer's side of a lane: its ends of both rings, and the cookies it has been given.
  *
- * <p>Threads: the consumer's, but for {@link #answerLater}.
+ * <p>Threads: the consumer's, but for {@link #answerLater} and {@link #isOpen}. What the other side has laid out is read from the
+ * lane's header, and what it writes is checked; it is written to in the submission ring only.
+ *
+ * <p>A claim for each slot says which cookie the consumer has been given and not answered. The consumer sets it at delivery and
+ * clears it with its answer; another thread that answers LATER takes it by compare-and-set; the hand-over of the cookie orders the
+ * delivery before that. If the consumer and another thread answer one cookie at once, both may be told OK; the response table takes
+ * one, and counts the other stale.
  */
-final class ConsumerLane {
+abstract class ConsumerLane extends PaddedBefore {
+    /** Elements before the first slot and after the last that keep them off their neighbours' lines. */
+    private static final int SLACK = CacheLine.BYTES / Integer.BYTES;
+
     final Lane lane;
 
     private final MemorySegment memory;
     private final LaneLayout layout;
+    private final Cookies cookies;
+    private final LaneGate gate;
     private final EntryReader completions;
-    private final EntryWriter submissions;
-    private final long claims;
+    private final WordWriter submissions;
     private final long buffers;
     private final long bufferBytes;
     private final int mostReads;
+    private final int answerWords;
+    private final int allocation;
 
     /** Reads that are posted and have not been completed, as this side sees it. */
     private int reads;
 
-    /** The entry that takes the next answer, or -1. */
-    private long openEntry = -1;
+    /** Other operations that have not been completed. */
+    private int controls;
 
-    private int openCount;
-    private long openUserData;
+    /** The user data of the stream of submissions. */
+    private long streamUserData;
 
-    /** Positions of the entries in the submission ring that are no answers, oldest first. */
-    private final long[] controlPositions = new long[LaneLayout.CONTROL_ENTRIES];
-
-    private int controlHead;
-    private int controlTail;
-
-    /** Cancels whose completion has not been handed over. */
-    private int cancels;
+    /** For each slot {@code u32 cookie, u32 revoked at delivery}; the cookie is 0 when there is nothing to answer. */
+    private final AtomicLongArray claims;
 
     /** For each slot the cookie whose read has not been posted again, or 0; and what that read was posted with. */
     private final int[] owedCookies;
 
     private final long[] owedUserData;
 
-    ConsumerLane(Lane lane, int mostReads) {
+    private ConsumerLane(Lane lane) {
         this.lane = lane;
-        this.memory = lane.memory;
-        this.layout = lane.layout;
-        this.mostReads = mostReads;
-        this.owedCookies = new int[layout.allocation()];
-        this.owedUserData = new long[layout.allocation()];
-        this.claims = layout.claimOffset(0);
-        this.buffers = layout.bufferOffset(0);
+        this.gate = lane.gate;
+        this.memory = lane.memory.asReadOnly();
+        this.layout = LaneLayout.readFrom(memory);
+        this.cookies = Cookies.of(layout.lanes(), layout.allocation());
+        this.mostReads = layout.mostReads();
+        this.answerWords = layout.answerWords();
+        this.allocation = layout.allocation();
+        this.claims = new AtomicLongArray(allocation + 2 * SLACK);
+        this.owedCookies = new int[allocation + 2 * SLACK];
+        this.owedUserData = new long[allocation + 2 * SLACK];
+        this.buffers = layout.buffersOffset();
         this.bufferBytes = layout.bufferBytes();
-        this.completions = new EntryReader(memory, LaneLayout.COMPLETIONS_OFFSET, layout.completionEntries());
-        this.submissions = new EntryWriter(memory, layout.submissionsOffset(), layout.submissionEntries());
+        this.completions = EntryReader.of(memory, LaneLayout.COMPLETIONS_OFFSET, layout.completionEntries());
+        this.submissions = WordWriter.of(
+                lane.memory, layout.submissionsOffset(), layout.submissionWords(), memory, LaneLayout.TAKEN_OFFSET);
+    }
+
+    static ConsumerLane of(Lane lane) {
+        return new Alone(lane);
     }
 
     // ---- submissions ----
 
     boolean hasRoomForReads(int count) {
-        return count <= mostReads - reads && hasRoomForControl();
+        return count <= mostReads - reads && hasRoomForWords(1);
     }
 
-    boolean hasRoomForCancel() {
-        return cancels < LaneLayout.CONTROL_ENTRIES && hasRoomForControl();
+    /** Whether there is room for words that are no answer, and for the user data they may need, besides all answers. */
+    private boolean hasRoomForWords(int words) {
+        return submissions.hasRoom(LaneLayout.USER_DATA_WORDS + words + answerWords);
     }
 
-    /** Control entries are few, and what is no answer never takes the room that answers need. */
-    private boolean hasRoomForControl() {
-        return submissions.canClaim() && hasFreeControl();
-    }
-
-    private boolean hasFreeControl() {
-        dropTakenControls();
-        if (controlTail - controlHead < LaneLayout.CONTROL_ENTRIES) {
-            return true;
-        }
-        submissions.refresh();
-        dropTakenControls();
-        return controlTail - controlHead < LaneLayout.CONTROL_ENTRIES;
-    }
-
-    private void dropTakenControls() {
-        while (controlHead != controlTail
-                && controlPositions[controlHead % LaneLayout.CONTROL_ENTRIES] < submissions.headSeen()) {
-            controlHead++;
-        }
+    /** Whether there is room for an operation that has a completion of its own. */
+    boolean hasRoomForControl(int words) {
+        return controls < LaneLayout.CONTROL_ENTRIES && hasRoomForWords(words);
     }
 
     void post(long userData, int count) {
         reads += count;
-        control(LaneLayout.OPCODE_POST, userData, count);
+        setUserData(userData);
+        submissions.stage(LaneLayout.submission(LaneLayout.OPCODE_POST, 0, count));
     }
 
-    void cancel(int opcode, long userData) {
-        cancels++;
-        control(opcode, userData, 0);
+    void control(int opcode, long userData) {
+        controls++;
+        setUserData(userData);
+        submissions.stage(LaneLayout.submission(opcode, 0, 0));
     }
 
-    private void control(int opcode, long userData, int count) {
-        openEntry = -1;
-        controlPositions[controlTail++ % LaneLayout.CONTROL_ENTRIES] = submissions.position();
-        long entry = submissions.claim();
-        if (entry < 0) {
-            throw new IllegalStateException(
-                    "lane=" + lane.index + ": the submission ring is full, which its size excludes");
+    /** Sends a command, if there is room. */
+    Result command(int opcode, long userData, MemorySegment payload) {
+        int words = (int) (payload.byteSize() / Integer.BYTES);
+        if (!hasRoomForControl(words + 1)) {
+            return Result.FULL;
         }
-        header(entry, opcode, count);
-        SharedWords.putLong(memory, entry + LaneLayout.SUBMISSION_USER_DATA, userData);
+        controls++;
+        setUserData(userData);
+        for (int i = 0; i < words; i++) {
+            int value = payload.get(ValueLayout.JAVA_INT_UNALIGNED, (long) i * Integer.BYTES);
+            submissions.stage(LaneLayout.submission(LaneLayout.OPCODE_PAYLOAD, i, value));
+        }
+        submissions.stage(LaneLayout.submission(LaneLayout.OPCODE_COMMAND, opcode, words * Integer.BYTES));
+        return Result.OK;
+    }
+
+    private void setUserData(long userData) {
+        if (userData != streamUserData) {
+            submissions.stage(LaneLayout.submission(LaneLayout.OPCODE_USER_DATA_LOW, 0, (int) userData));
+            submissions.stage(LaneLayout.submission(LaneLayout.OPCODE_USER_DATA_HIGH, 0, (int) (userData >>> 32)));
+            streamUserData = userData;
+        }
     }
 
     /** Answers a group this consumer has been given. */
     Result answer(int cookie, int code) {
-        int slot = lane.cookies.slot(cookie);
-        if (cookie == 0 || slot >= layout.allocation()) {
+        int slot = cookies.slot(cookie);
+        if (cookie == 0 || slot >= allocation) {
             return Result.STALE;
         }
+        int i = SLACK + slot;
         boolean later = (code & LaneLayout.CODE_LATER) != 0;
         // A read is given back once, whatever became of its group, and never beyond what the lane can hold.
         boolean reposts = false;
-        if (owedCookies[slot] == cookie) {
+        if (owedCookies[i] == cookie) {
             reposts = (code & LaneLayout.CODE_REPOST) != 0 && reads < mostReads;
             if (reposts || !later) {
-                owedCookies[slot] = 0;
+                owedCookies[i] = 0;
             }
         }
         int repost = reposts ? LaneLayout.CODE_REPOST : 0;
-        long claim = claims + (long) slot * LaneLayout.CLAIM_BYTES;
-        long word = SharedWords.getLong(memory, claim);
-        boolean stale = (int) word != cookie;
-        if (!stale && isRevoked(slot, word)) {
-            SharedWords.putLong(memory, claim, 0);
+        long claim = claims.getPlain(i);
+        boolean stale = (int) claim != cookie;
+        if (!stale && isRevoked(slot, claim)) {
+            claims.setPlain(i, 0);
             stale = true;
         }
         if (stale || later) {
             if (reposts) {
-                stage(cookie, LaneLayout.CODE_LATER | repost, owedUserData[slot]);
+                stage(cookie, LaneLayout.CODE_LATER | repost, owedUserData[i]);
             }
             return stale ? Result.STALE : Result.OK;
         }
-        SharedWords.putLong(memory, claim, 0);
-        stage(cookie, (code & ~LaneLayout.CODE_REPOST) | repost, owedUserData[slot]);
+        claims.setPlain(i, 0);
+        stage(cookie, (code & ~LaneLayout.CODE_REPOST) | repost, owedUserData[i]);
         return Result.OK;
     }
 
     /** Answers from any thread: the compare-and-set lets one of several through. */
     Result answerLater(int cookie, int code) {
-        int slot = lane.cookies.slot(cookie);
-        if (cookie == 0 || slot >= layout.allocation()) {
+        int slot = cookies.slot(cookie);
+        if (cookie == 0 || slot >= allocation) {
             return Result.STALE;
         }
-        long claim = claims + (long) slot * LaneLayout.CLAIM_BYTES;
-        long word = SharedWords.getLongVolatile(memory, claim);
-        if ((int) word != cookie || !SharedWords.compareAndSetLong(memory, claim, word, 0)) {
+        long claim = claims.get(SLACK + slot);
+        if ((int) claim != cookie || !claims.compareAndSet(SLACK + slot, claim, 0) || isRevoked(slot, claim)) {
             return Result.STALE;
         }
-        if (isRevoked(slot, word)) {
-            return Result.STALE;
-        }
-        lane.answerFromOutside(cookie, code, 0);
+        lane.answerFromOutside(cookie, code);
         return Result.OK;
     }
 
     /** Whether a group that was given out still waits for its answer. */
     boolean isOpen(int cookie) {
-        int slot = lane.cookies.slot(cookie);
-        if (slot >= layout.allocation()) {
+        int slot = cookies.slot(cookie);
+        if (slot >= allocation) {
             return false;
         }
-        long word = SharedWords.getLongVolatile(memory, claims + (long) slot * LaneLayout.CLAIM_BYTES);
-        return (int) word == cookie && !isRevoked(slot, word);
+        long claim = claims.get(SLACK + slot);
+        return (int) claim == cookie && !isRevoked(slot, claim);
     }
 
     private boolean isRevoked(int slot, long claim) {
-        // Acquire: if the count moved, the states it was raised for are seen. Unmoved since delivery: nothing was
+        // Acquire: if the count moved, the cookies it was raised for are seen. Unmoved since delivery: nothing was
         // revoked.
         int revoked = SharedWords.getIntAcquire(memory, LaneLayout.REVOKED_OFFSET);
-        return (revoked & LaneLayout.REVOKED_MASK) != (int) (claim >>> 32)
-                && SharedWords.getLongAcquire(memory, layout.tableOffset() + slot * layout.slotBytes())
-                        != ResponseTable.stateWord(LaneLayout.DELIVERED, (int) claim);
+        if (revoked == (int) (claim >>> 32)) {
+            return false;
+        }
+        int cookie = SharedWords.getIntOpaque(memory, layout.revokedCookiesOffset() + (long) slot * Integer.BYTES);
+        // A slot's cookies count up: if a later one was revoked, this one was answered before.
+        return cookie != 0 && cookie - (int) claim >= 0;
+    }
+
+    /** Moves whenever a group given out may have been answered automatically; else it stays. */
+    int revocations() {
+        // Acquire: whoever sees the count sees the cookies it was raised for.
+        return SharedWords.getIntAcquire(memory, LaneLayout.REVOKED_OFFSET);
     }
 
     private void stage(int cookie, int code, long userData) {
         boolean reposts = (code & LaneLayout.CODE_REPOST) != 0;
+        if (!submissions.hasRoom(reposts ? LaneLayout.USER_DATA_WORDS + 1 : 1)) {
+            // Rare: slots whose answers are under way were answered automatically and used again. The slower way has
+            // room;
+            // what was submitted before is taken before.
+            submissions.publish();
+            lane.answerAfterRing(cookie, code, userData);
+        } else {
+            if (reposts) {
+                setUserData(userData);
+            }
+            submissions.stage(LaneLayout.submission(LaneLayout.OPCODE_ANSWER, code, cookie));
+        }
         if (reposts) {
             reads++;
         }
-        if (openEntry < 0 || openCount == LaneLayout.ANSWERS_PER_ENTRY || (reposts && openUserData != userData)) {
-            long entry = submissions.claim();
-            if (entry < 0) {
-                // Rare: a slot whose answer has not been taken was freed meanwhile and used again, or sent LATER as
-                // well. The
-                // slower way has room.
-                lane.answerFromOutside(cookie, code, userData);
-                return;
-            }
-            openEntry = entry;
-            openCount = 0;
-            openUserData = userData;
-            SharedWords.putLong(memory, entry + LaneLayout.SUBMISSION_USER_DATA, userData);
-        }
-        SharedWords.putLong(
-                memory,
-                openEntry + LaneLayout.SUBMISSION_ANSWERS + (long) openCount * LaneLayout.ANSWER_BYTES,
-                (cookie & 0xffff_ffffL) | ((long) code << 32));
-        header(openEntry, LaneLayout.OPCODE_ANSWER, ++openCount);
-    }
-
-    private void header(long entry, int opcode, int count) {
-        SharedWords.putLong(
-                memory, entry + LaneLayout.SUBMISSION_OPCODE, (opcode & 0xffff_ffffL) | ((long) count << 32));
     }
 
     int submit() {
         int n = submissions.staged();
         if (n > 0) {
-            openEntry = -1;
             submissions.publish();
-            lane.signalProducer();
+            gate.signal();
         }
         return n;
     }
@@ -228,7 +237,13 @@ final class ConsumerLane {
     // ---- completions ----
 
     boolean isReady() {
-        return completions.isReady();
+        return completions.next() != 0 || isEnded();
+    }
+
+    /** Whether the lane has closed; what it has published before is then in its ring. */
+    boolean isEnded() {
+        // Acquire: pairs with the release that ends the lane.
+        return SharedWords.getIntAcquire(memory, LaneLayout.ENDED_OFFSET) != 0;
     }
 
     /** The lane is gone: reads that were under way to it end here. */
@@ -240,57 +255,75 @@ final class ConsumerLane {
         }
     }
 
-    /** Gives back the entries of the last {@link #drain}; views of them end. */
-    void release() {
-        completions.release();
-    }
-
     int drain(CompletionHandler handler, FaultGroup view, int limit) {
         int n = 0;
-        long entry;
-        while (n < limit && (entry = completions.next()) >= 0) {
-            long word = SharedWords.getLong(memory, entry + LaneLayout.COMPLETION_KIND);
-            long userData = SharedWords.getLong(memory, entry + LaneLayout.COMPLETION_USER_DATA);
-            int count = (int) (word >>> 32);
-            int buffer = completions.index();
-            completions.advance();
+        long completion;
+        while (n < limit && (completion = completions.next()) != 0) {
             n++;
-            int kind = (int) word & LaneLayout.KIND_MASK;
-            switch (kind) {
-                case LaneLayout.KIND_GROUP ->
-                    group(handler, view, entry, buffer, count, (int) word >>> LaneLayout.KIND_BITS, userData);
-                case LaneLayout.KIND_CANCELLED -> {
-                    cancels--;
-                    reads -= count;
-                    handler.ended(userData, Result.CANCELLED, count);
-                }
-                case LaneLayout.KIND_CLOSED -> {
-                    reads -= count;
-                    handler.ended(userData, Result.CLOSED, count);
-                }
-                default ->
-                    throw new IllegalStateException("kind=" + kind + " in a completion of lane=" + lane.index
-                            + ": allowed 1 to 3; the memory was written by somebody else");
+            long entry = completions.entry();
+            long userData = SharedWords.getLong(memory, entry + LaneLayout.COMPLETION_USER_DATA);
+            int kind = LaneLayout.kind(completion);
+            if (kind == LaneLayout.KIND_GROUP) {
+                group(handler, view, entry, completion, userData);
+            } else {
+                completions.advance();
+                ended(handler, kind, (int) completion, userData);
             }
         }
         return n;
     }
 
-    private void group(
-            CompletionHandler handler, FaultGroup view, long entry, int buffer, int count, int revoked, long userData) {
-        long base = count == 1 ? entry + LaneLayout.COMPLETION_RECORD : buffers + buffer * bufferBytes;
-        view.show(memory, base, count, SharedWords.getLong(memory, entry + LaneLayout.COMPLETION_RAISED_AT));
-        int cookie = view.cookie();
-        int slot = lane.cookies.slot(cookie);
-        if (count < 1 || count > layout.largestGroup() || slot >= layout.allocation()) {
-            throw new IllegalStateException("group of " + count + " with cookie 0x" + Integer.toHexString(cookie)
-                    + " in a completion of lane=" + lane.index + ": the memory was written by somebody else");
+    private void group(CompletionHandler handler, FaultGroup view, long entry, long completion, long userData) {
+        int size = LaneLayout.size(completion);
+        long base = size == 1 ? entry + LaneLayout.COMPLETION_RECORD : buffers + completions.index() * bufferBytes;
+        completions.advance();
+        int cookie =
+                view.show(memory, base, size, SharedWords.getLong(memory, entry + LaneLayout.COMPLETION_RAISED_AT));
+        int slot = cookies.slot(cookie);
+        if (size < 1 || size > layout.largestGroup() || slot >= allocation) {
+            throw new IllegalStateException("group of " + size + " with cookie 0x" + Integer.toHexString(cookie)
+                    + " in a completion of lane=" + layout.lane() + ": the memory was written by somebody else");
         }
-        long claim = claims + (long) slot * LaneLayout.CLAIM_BYTES;
-        owedCookies[slot] = cookie;
-        owedUserData[slot] = userData;
-        SharedWords.putLong(memory, claim, (cookie & 0xffff_ffffL) | ((long) revoked << 32));
+        owedCookies[SLACK + slot] = cookie;
+        owedUserData[SLACK + slot] = userData;
+        claims.setPlain(SLACK + slot, (cookie & 0xffff_ffffL) | completion << 32);
         reads--;
         handler.group(userData, view);
+    }
+
+    private void ended(CompletionHandler handler, int kind, int value, long userData) {
+        switch (kind) {
+            case LaneLayout.KIND_CANCELLED -> {
+                controls--;
+                reads -= value;
+                handler.ended(userData, Result.CANCELLED, value);
+            }
+            case LaneLayout.KIND_CLOSED -> {
+                reads -= value;
+                handler.ended(userData, Result.CLOSED, value);
+            }
+            case LaneLayout.KIND_DONE -> {
+                controls--;
+                handler.ended(userData, Result.OK, value);
+            }
+            case LaneLayout.KIND_REFUSED -> {
+                controls--;
+                handler.ended(userData, Result.REFUSED, value);
+            }
+            default ->
+                throw new IllegalStateException("kind=" + kind + " in a completion of lane=" + layout.lane()
+                        + ": allowed 1 to 5; the memory was written by somebody else");
+        }
+    }
+
+    /** Keeps the fields above off the lines of what comes after them. */
+    @SuppressWarnings("unused")
+    private static final class Alone extends ConsumerLane {
+        long after0, after1, after2, after3, after4, after5, after6, after7;
+        long after8, after9, after10, after11, after12, after13, after14, after15;
+
+        Alone(Lane lane) {
+            super(lane);
+        }
     }
 }

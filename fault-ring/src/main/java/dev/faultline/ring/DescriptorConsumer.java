@@ -51,7 +51,7 @@ public final class DescriptorConsumer implements FaultConsumer {
     private static final int GROUPS_IN_MESSAGE = 64;
     private static final int RECORDS_IN_MESSAGE = 2048;
     private static final int ANSWERS_IN_WRITE = 512;
-    private static final int CANCELS = 16;
+    private static final int CONTROLS = 16;
 
     // Each look is a system call: together some 20 to 50 us, as Waiting.SPIN_THEN_PARK.
     private static final int LOOKS_BEFORE_SLEEP = 50;
@@ -107,10 +107,13 @@ public final class DescriptorConsumer implements FaultConsumer {
     private boolean readable;
     private boolean writable;
 
-    private final long[] cancelUserData = new long[CANCELS];
-    private final int[] cancelReads = new int[CANCELS];
-    private int cancelHead;
-    private int cancels;
+    /** Cancels and nops that are done and whose end has not been handed over: a circle. */
+    private final long[] doneUserData = new long[CONTROLS];
+
+    private final Result[] doneAs = new Result[CONTROLS];
+    private final int[] doneReads = new int[CONTROLS];
+    private int doneHead;
+    private int done;
 
     /** Message, code and cookie of claimed groups. */
     private final MpscUnboundedVarHandleArrayQueue<Long> later = new MpscUnboundedVarHandleArrayQueue<>(64);
@@ -130,7 +133,7 @@ public final class DescriptorConsumer implements FaultConsumer {
         this.largestGroup = config.largestGroup();
         this.linux = linux;
         this.calls = calls;
-        this.reads = new PostedReads(entries);
+        this.reads = PostedReads.none(entries);
         int records = largestMessage(largestGroup);
         long inBytes = (long) records * RECORD;
         // Of a message that is too long a socket drops what does not fit: one record more shows that.
@@ -318,13 +321,40 @@ public final class DescriptorConsumer implements FaultConsumer {
         if (isClosed()) {
             return Result.CLOSED;
         }
-        if (cancels == CANCELS) {
+        if (done == CONTROLS) {
             return Result.FULL;
         }
-        int place = (cancelHead + cancels++) % CANCELS;
-        cancelUserData[place] = userData;
-        cancelReads[place] = reads.cancel(all, userData);
+        addDone(userData, Result.CANCELLED, reads.cancel(all, userData));
         return Result.OK;
+    }
+
+    private void addDone(long userData, Result as, int count) {
+        int place = (doneHead + done++) % CONTROLS;
+        doneUserData[place] = userData;
+        doneAs[place] = as;
+        doneReads[place] = count;
+    }
+
+    @Override
+    @CheckReturnValue
+    public Result nop(long userData) {
+        begin("nop");
+        if (isClosed()) {
+            return Result.CLOSED;
+        }
+        if (done == CONTROLS) {
+            return Result.FULL;
+        }
+        addDone(userData, Result.OK, 0);
+        return Result.OK;
+    }
+
+    @Override
+    @CheckReturnValue
+    public Result command(int cookie, int opcode, long userData, MemorySegment payload) {
+        begin("command");
+        RingConsumer.checkCommand(opcode, payload);
+        return isClosed() ? Result.CLOSED : Result.STALE;
     }
 
     @Override
@@ -343,7 +373,7 @@ public final class DescriptorConsumer implements FaultConsumer {
 
     /** Asks what can be done now, if that is not known and something is wanted. */
     private void look() {
-        boolean wantsGroups = groupsHanded == groupsRead && reads.total() > 0 && !ended;
+        boolean wantsGroups = groupsHanded == groupsRead && !reads.isEmpty() && !ended;
         if ((wantsGroups && !readable) || (!staged.isEmpty() && !writable && !deaf)) {
             int now = calls.poll(fd, LinuxCalls.POLLIN | LinuxCalls.POLLOUT | LinuxCalls.POLLRDHUP, 0);
             if (now < 0) {
@@ -561,14 +591,14 @@ public final class DescriptorConsumer implements FaultConsumer {
                 look();
                 write();
                 if (limit > 0 && groupsHanded == groupsRead) {
-                    if (readable && reads.total() > 0) {
+                    if (readable && !reads.isEmpty()) {
                         read();
-                    } else if (hungUp && reads.total() == 0) {
+                    } else if (hungUp && reads.isEmpty()) {
                         end();
                     }
                 }
             }
-            int n = handCancels(handler, limit);
+            int n = handDone(handler, limit);
             n += handGroups(handler, shown, limit - n);
             n += handEnd(handler, limit - n);
             if (n > 0 && !isClosed()) {
@@ -583,21 +613,21 @@ public final class DescriptorConsumer implements FaultConsumer {
         }
     }
 
-    private int handCancels(CompletionHandler handler, int limit) {
+    private int handDone(CompletionHandler handler, int limit) {
         int n = 0;
-        while (n < limit && cancels > 0 && !closeAsked) {
-            int place = cancelHead;
-            cancelHead = (cancelHead + 1) % CANCELS;
-            cancels--;
+        while (n < limit && done > 0 && !closeAsked) {
+            int place = doneHead;
+            doneHead = (doneHead + 1) % CONTROLS;
+            done--;
             n++;
-            handler.ended(cancelUserData[place], Result.CANCELLED, cancelReads[place]);
+            handler.ended(doneUserData[place], doneAs[place], doneReads[place]);
         }
         return n;
     }
 
     private int handGroups(CompletionHandler handler, FaultGroup shown, int limit) {
         int n = 0;
-        while (n < limit && groupsHanded < groupsRead && reads.total() > 0 && !closeAsked) {
+        while (n < limit && groupsHanded < groupsRead && !reads.isEmpty() && !closeAsked) {
             int group = groupsHanded++;
             long userData = reads.take();
             message.show(group, shown, readAtNs);
@@ -613,13 +643,13 @@ public final class DescriptorConsumer implements FaultConsumer {
             return 0;
         }
         int n = 0;
-        while (n < limit && reads.total() > 0 && !closeAsked) {
+        while (n < limit && !reads.isEmpty() && !closeAsked) {
             long userData = reads.oldestUserData();
             int count = reads.takeRun();
             n++;
             handler.ended(userData, Result.CLOSED, count);
         }
-        left = reads.total() == 0 && cancels == 0;
+        left = reads.isEmpty() && done == 0;
         return n;
     }
 
@@ -681,7 +711,7 @@ public final class DescriptorConsumer implements FaultConsumer {
     }
 
     private void sleep(long limitNs) {
-        boolean wantsGroups = groupsHanded == groupsRead && reads.total() > 0;
+        boolean wantsGroups = groupsHanded == groupsRead && !reads.isEmpty();
         int wanted = LinuxCalls.POLLRDHUP
                 | (wantsGroups ? LinuxCalls.POLLIN : 0)
                 | (!staged.isEmpty() && !deaf ? LinuxCalls.POLLOUT : 0);

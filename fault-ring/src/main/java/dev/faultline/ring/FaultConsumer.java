@@ -1,6 +1,7 @@
 package dev.faultline.ring;
 
 import com.google.errorprone.annotations.CheckReturnValue;
+import java.lang.foreign.MemorySegment;
 import java.util.Set;
 
 /**
@@ -13,9 +14,18 @@ import java.util.Set;
  * NullPointerException}.
  *
  * <p>A group completes one read, whole. An answer is staged; it leaves with {@link #submit}, {@link #poll} or {@link
- * #await}, up to six together.
+ * #await}, with all others staged by then.
  */
 public interface FaultConsumer extends AutoCloseable {
+    /** The lowest opcode of a {@link #command}. */
+    int FIRST_COMMAND = 64;
+
+    /** The highest opcode of a {@link #command}. */
+    int LAST_COMMAND = 255;
+
+    /** How large the payload of a {@link #command} may be. */
+    int MOST_PAYLOAD_BYTES = 64;
+
     /**
      * Posts reads: room for that many groups, on every lane the queue has, and on each lane that joins later, until the next
      * post. A lane that cannot hold as many more keeps what it has.
@@ -83,9 +93,34 @@ public interface FaultConsumer extends AutoCloseable {
     Result cancelAll();
 
     /**
+     * Does nothing, and comes back: a lane ends it with one {@link CompletionHandler#ended}, {@link Result#OK}, after everything
+     * submitted to that lane before. Shows that whoever uses the producer polls.
+     *
+     * @param userData given back
+     * @return {@link Result#OK}, {@link Result#FULL} if no lane has room for it, {@link Result#CLOSED}
+     */
+    @CheckReturnValue
+    Result nop(long userData);
+
+    /**
+     * Sends a command to the engine behind a lane. It is done in order with the answers to the groups of that lane, and ends with
+     * one {@link CompletionHandler#ended}: {@link Result#OK} and what the engine returned, or {@link Result#REFUSED}.
+     *
+     * @param cookie of any group of the lane, answered or not
+     * @param opcode {@link #FIRST_COMMAND} to {@link #LAST_COMMAND}; what it means is the engine's business
+     * @param userData given back
+     * @param payload up to {@link #MOST_PAYLOAD_BYTES} bytes, a multiple of 4, copied before this returns
+     * @return {@link Result#OK}; {@link Result#FULL} if too much is under way; {@link Result#STALE} if the cookie names no lane that
+     *     is there, or this source has no engine behind it; {@link Result#CLOSED}
+     * @throws IllegalArgumentException if {@code opcode} or the size of {@code payload} is not allowed
+     */
+    @CheckReturnValue
+    Result command(int cookie, int opcode, long userData, MemorySegment payload);
+
+    /**
      * Sends what is staged.
      *
-     * @return how many entries were sent
+     * @return how many submissions were sent
      */
     int submit();
 

@@ -95,7 +95,7 @@ public final class FaultFile implements AutoCloseable {
     /** A door whose reads are posted on every lane there is. */
     FaultFile(FaultQueue queue) {
         this.queue = queue;
-        this.consumer = new RingConsumer(queue, false);
+        this.consumer = RingConsumer.of(queue, false);
         this.wakeup = queue.consumerWakeup();
         Result posted = consumer.post(0, queue.config().entries());
         if (posted != Result.OK) {

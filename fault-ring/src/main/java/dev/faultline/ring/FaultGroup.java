@@ -13,20 +13,22 @@ import java.lang.foreign.MemorySegment;
  * System#nanoTime}. Errors: an index outside the group throws {@link IndexOutOfBoundsException}. Source: {@code struct
  * iommu_hwpt_pgfault}, see {@link PageFaultLayout}.
  */
-public final class FaultGroup {
-    private MemorySegment memory = MemorySegment.NULL;
-    private long base;
-    private int size;
-    private long raisedAtNs;
+public final class FaultGroup extends ShownGroup {
+    // Keeps what is shown off the lines of what comes after it.
+    long after0, after1, after2, after3, after4, after5, after6, after7;
+    long after8, after9, after10, after11, after12, after13, after14, after15;
 
     /** A holder for {@link FaultConsumer#take}; empty until then. */
     public FaultGroup() {}
 
-    void show(MemorySegment newMemory, long newBase, int newSize, long newRaisedAtNs) {
+    /** Shows another group, and returns its cookie, read once. */
+    int show(MemorySegment newMemory, long newBase, int newSize, long newRaisedAtNs) {
         memory = newMemory;
         base = newBase;
         size = newSize;
         raisedAtNs = newRaisedAtNs;
+        cookie = SharedWords.getInt(newMemory, newBase + PageFaultLayout.COOKIE_OFFSET);
+        return cookie;
     }
 
     /**
@@ -35,7 +37,7 @@ public final class FaultGroup {
      * @return 32 opaque bits, never 0
      */
     public int cookie() {
-        return SharedWords.getInt(memory, record(0) + PageFaultLayout.COOKIE_OFFSET);
+        return cookie;
     }
 
     /**

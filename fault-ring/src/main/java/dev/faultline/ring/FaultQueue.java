@@ -99,7 +99,7 @@ public final class FaultQueue implements AutoCloseable {
         changes.lock();
         try {
             checkDoor();
-            consumer = new RingConsumer(this, true);
+            consumer = RingConsumer.of(this, true);
             return consumer;
         } finally {
             changes.unlock();
@@ -152,7 +152,22 @@ public final class FaultQueue implements AutoCloseable {
      * @throws IllegalStateException if the queue is closed, or has as many producers as it was configured for
      */
     public FaultProducer producer(int allocation, AnswerSink sink) {
+        return producer(allocation, sink, CommandHandler.NONE);
+    }
+
+    /**
+     * Adds a producer whose engine takes commands, with a lane of its own.
+     *
+     * @param allocation groups it may have open at once, 1 or more
+     * @param sink is told every answer
+     * @param commands does what the consumer asks of the engine
+     * @return the producer, which nobody has entered
+     * @throws IllegalArgumentException if {@code allocation} is outside what a cookie can name
+     * @throws IllegalStateException if the queue is closed, or has as many producers as it was configured for
+     */
+    public FaultProducer producer(int allocation, AnswerSink sink, CommandHandler commands) {
         Arguments.notNull("sink", sink, "an AnswerSink");
+        Arguments.notNull("commands", commands, "a CommandHandler");
         int most = Cookies.largestAllocation(config.lanes());
         if (allocation < 1 || allocation > most) {
             throw new IllegalArgumentException(
@@ -165,7 +180,7 @@ public final class FaultQueue implements AutoCloseable {
             if (closing) {
                 throw new IllegalStateException("the queue is closed: allowed while it is open");
             }
-            lane = addLane(allocation, sink);
+            lane = addLane(allocation, sink, commands);
             reader = file;
         } finally {
             changes.unlock();
@@ -178,11 +193,11 @@ public final class FaultQueue implements AutoCloseable {
         return lane;
     }
 
-    private Lane addLane(int allocation, AnswerSink sink) {
+    private Lane addLane(int allocation, AnswerSink sink, CommandHandler commands) {
         @Nullable Lane[] now = lanes.clone();
         for (int i = 0; i < now.length; i++) {
             if (now[i] == null) {
-                Lane lane = new Lane(this, i, allocation, lastCookies[i], sink);
+                Lane lane = Lane.of(this, i, allocation, lastCookies[i], sink, commands);
                 now[i] = lane;
                 lanes = now;
                 // A consumer that sleeps has to post its standing reads on the new lane.

@@ -6,36 +6,42 @@ import static dev.faultline.ring.LaneLayout.CODE_REPOST;
 import static dev.faultline.ring.LaneLayout.CODE_THREW;
 import static dev.faultline.ring.ResponseTable.NONE;
 
+import dev.faultline.ffm.PaddedBefore;
 import dev.faultline.ffm.PageFaultLayout;
 import dev.faultline.ffm.Region;
 import dev.faultline.ffm.SharedWords;
-import dev.faultline.ring.internal.EntryReader;
 import dev.faultline.ring.internal.EntryWriter;
 import dev.faultline.ring.internal.Wakeup;
+import dev.faultline.ring.internal.WordReader;
 import java.lang.foreign.MemorySegment;
-import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.LongPredicate;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The producer's side of a lane: requests become groups in the {@link ResponseTable}, groups go into {@link PostedReads}, answers
  * come back and go to the sink.
  *
- * <p>Plain memory that only the thread inside the {@link LaneGate} touches, but for {@code ended}, {@code sides} and {@code
- * accountingAtClose}. The sink is called by the thread that has entered, last in each call: what a visitor answers is kept, slot and
- * all, until that thread polls.
+ * <p>Plain memory that only the thread inside the {@link LaneGate} touches, but for {@code sides} and {@code accountingAtClose}. The sink is called by the thread that has entered: what a visitor answers is kept, slot and all, until that
+ * thread polls.
  */
-final class Lane implements FaultProducer {
+abstract class Lane extends PaddedBefore implements FaultProducer {
     /** How many groups are staged before they are published without being asked. */
     private static final int BATCH = 16;
+
+    private static final Logger LOG = LoggerFactory.getLogger(FaultQueue.class);
 
     /** The clock is read after so many answers, and once in so many polls that find nothing, the first of them included. */
     private static final int ANSWERS_PER_CLOCK = 64;
 
-    private static final int IDLE_POLLS_PER_CLOCK = 4;
+    private static final int IDLE_POLLS_PER_CLOCK = 32;
+
+    /** The deadline is kept to so small a part of it, and never passes early. */
+    private static final int TOLERANCE_SHARE = 1024;
 
     /** How long somebody who wants to see inside waits for the thread that is. */
     private static final long LOOK_LIMIT_NS = 200_000_000;
@@ -44,21 +50,20 @@ final class Lane implements FaultProducer {
     final LaneLayout layout;
     final Cookies cookies;
     final MemorySegment memory;
+    final LaneGate gate;
 
     private final FaultQueue queue;
     private final QueueConfig config;
     private final Region region;
+    private final boolean signals;
     private final AnswerSink sink;
-    private final LaneGate gate;
+    private final CommandHandler commands;
     private final EntryWriter completions;
-    private final EntryReader submissions;
+    private final WordReader submissions;
     private final ResponseTable table;
     private final PostedReads reads;
-    private final LaneCounts counts = new LaneCounts();
+    private final LaneCounts counts = LaneCounts.zero();
     private final List<Lane> alone = List.of(this);
-
-    /** Set once everything is answered and published; the consumer drops the lane when it has read the rest. */
-    private volatile boolean ended;
 
     /** How many sides still use the region: this one, and the consumer once it has looked. */
     private final AtomicInteger sides = new AtomicInteger(1);
@@ -70,10 +75,8 @@ final class Lane implements FaultProducer {
 
     private boolean closed;
 
-    /** What was untold when the lane was closed: tags, and codes beside them. */
-    private long[] untoldAtClose = {};
-
-    private int untoldGiven;
+    /** How much older a group may look than it is, and how much longer it has for that until it is overdue. */
+    private final long toleranceNs;
 
     private long nowNs;
     private int idlePolls;
@@ -81,22 +84,45 @@ final class Lane implements FaultProducer {
     private int revoked;
     private int lastCookie;
 
-    Lane(FaultQueue queue, int index, int allocation, int lastCookie, AnswerSink sink) {
+    /** The user data that submissions use, until it is set anew. */
+    private long streamUserData;
+
+    /** The payload of the command that is being received, and the same as its handler sees it. */
+    private final long[] payload = new long[FaultConsumer.MOST_PAYLOAD_BYTES / Long.BYTES];
+
+    private final MemorySegment payloadView = MemorySegment.ofArray(payload).asReadOnly();
+
+    private Lane(
+            FaultQueue queue, int index, int allocation, int lastCookie, AnswerSink sink, CommandHandler commands) {
         this.queue = queue;
         this.config = queue.config();
         this.index = index;
         this.sink = sink;
-        this.gate = new LaneGate(index, config.waiting() == Waiting.SPIN_THEN_PARK);
+        this.commands = commands;
+        this.signals = config.waiting() == Waiting.SPIN_THEN_PARK;
+        this.gate = new LaneGate(index, signals);
         this.cookies = Cookies.of(config.lanes(), allocation);
-        this.layout = LaneLayout.of(config, allocation);
+        this.layout = LaneLayout.of(config, allocation, index);
         this.region = Region.allocate(layout.bytes());
         this.memory = region.segment();
-        this.completions = new EntryWriter(memory, LaneLayout.COMPLETIONS_OFFSET, layout.completionEntries());
-        this.submissions = new EntryReader(memory, layout.submissionsOffset(), layout.submissionEntries());
-        this.table = new ResponseTable(memory, layout, cookies, index, lastCookie);
-        this.reads = new PostedReads(config.entries());
+        this.completions = EntryWriter.of(memory, LaneLayout.COMPLETIONS_OFFSET, layout.completionEntries());
+        this.submissions = WordReader.of(
+                memory, layout.submissionsOffset(), layout.submissionWords(), memory, LaneLayout.TAKEN_OFFSET);
+        this.table = ResponseTable.of(layout, cookies, lastCookie);
+        this.reads = PostedReads.none(config.entries());
+        this.toleranceNs = config.deadlineNs() / TOLERANCE_SHARE;
         this.nowNs = System.nanoTime();
-        queue.countHeld(region.bytes());
+        layout.writeTo(memory);
+        queue.countHeld(heldBytes());
+    }
+
+    static Lane of(
+            FaultQueue queue, int index, int allocation, int lastCookie, AnswerSink sink, CommandHandler commands) {
+        return new Alone(queue, index, allocation, lastCookie, sink, commands);
+    }
+
+    private long heldBytes() {
+        return region.bytes() + table.bytes();
     }
 
     @Override
@@ -123,7 +149,7 @@ final class Lane implements FaultProducer {
     private void readClock() {
         nowNs = System.nanoTime();
         if (!closed) {
-            table.stamp(nowNs);
+            table.stamp(nowNs, toleranceNs);
         }
     }
 
@@ -138,40 +164,55 @@ final class Lane implements FaultProducer {
         if (!admits) {
             return Result.CLOSED;
         }
+        int flags = (pasid == NO_PASID ? 0 : PageFaultLayout.FLAG_PASID_VALID)
+                | (last ? PageFaultLayout.FLAG_LAST_PAGE : 0);
+        int pasidOnWire = pasid == NO_PASID ? 0 : pasid;
         int slot = table.firstAssembling() == NONE ? NONE : table.assembling(device, group);
-        int size = 0;
         if (slot == NONE) {
-            slot = table.take();
-            if (slot == NONE) {
+            if (!table.hasFree()) {
                 return Result.FULL;
             }
             counts.countRaised();
-            if (!last) {
-                table.linkAssembling(slot);
+            if (last && !reads.isEmpty() && !table.hasWaiting()) {
+                deliverStraight(tag, flags, device, pasidOnWire, group, address, access);
+                publishFullBatch();
+                return Result.OK;
             }
+            slot = table.takeAssembling();
         } else {
-            size = table.size(slot);
+            counts.countMoreRequest();
         }
-        counts.countRequest();
+        int size = table.size(slot);
         if (size == layout.largestGroup()) {
             table.unlinkAssembling(slot);
             drop(slot, DropRule.OVERSIZED);
             return Result.SHORT_BUFFER;
         }
-        int flags = (pasid == NO_PASID ? 0 : PageFaultLayout.FLAG_PASID_VALID)
-                | (last ? PageFaultLayout.FLAG_LAST_PAGE : 0);
-        table.addRequest(slot, size, tag, flags, device, pasid == NO_PASID ? 0 : pasid, group, access, address);
+        table.addRequest(slot, size, tag, flags, device, pasidOnWire, group, access, address);
         if (last) {
-            if (size > 0) {
-                table.unlinkAssembling(slot);
-            }
-            table.linkOpen(slot, nowNs);
+            table.unlinkAssembling(slot);
+            table.addWaiting(slot, nowNs);
             deliverWaiting();
-            if (completions.staged() >= BATCH) {
-                publish();
-            }
+            publishFullBatch();
         }
         return Result.OK;
+    }
+
+    /** Completes a read with a group of one: its record is written where the consumer reads it, and nowhere else. */
+    private void deliverStraight(long tag, int flags, int device, int pasid, int group, long address, int access) {
+        int cookie = table.addDelivered(tag, device, nowNs);
+        long entry = completions.next();
+        SharedWords.putLong(memory, entry + LaneLayout.COMPLETION_USER_DATA, reads.take());
+        SharedWords.putLong(memory, entry + LaneLayout.COMPLETION_RAISED_AT, nowNs);
+        PageFaultLayout.write(
+                memory, entry + LaneLayout.COMPLETION_RECORD, flags, device, pasid, group, access, address, 0, cookie);
+        completions.stage(LaneLayout.completion(LaneLayout.KIND_GROUP, 1, revoked));
+    }
+
+    private void publishFullBatch() {
+        if (completions.staged() >= BATCH) {
+            publish();
+        }
     }
 
     private static IllegalArgumentException badRequest(int pasid, int group, int access) {
@@ -185,28 +226,25 @@ final class Lane implements FaultProducer {
                 "access=" + access + ": allowed bits 1 (read), 2 (write), 4 (execute), 8 (privileged)");
     }
 
-    /** Completes reads with waiting groups, oldest with oldest, while there are both and the ring has room. */
+    /** Completes reads with waiting groups, oldest with oldest, while there are both. A read has an entry kept free for it. */
     private void deliverWaiting() {
         int slot;
-        while ((slot = table.firstWaiting()) != NONE && reads.total() > 0) {
-            long entry = completions.claim();
-            if (entry < 0) {
-                return;
-            }
+        while ((slot = table.firstWaiting()) != NONE && !reads.isEmpty()) {
+            long entry = completions.next();
             int size = table.size(slot);
             SharedWords.putLong(memory, entry + LaneLayout.COMPLETION_USER_DATA, reads.take());
-            SharedWords.putLong(
-                    memory,
-                    entry + LaneLayout.COMPLETION_KIND,
-                    pair(LaneLayout.KIND_GROUP | revoked << LaneLayout.KIND_BITS, size));
             SharedWords.putLong(memory, entry + LaneLayout.COMPLETION_RAISED_AT, table.raisedAtNs(slot));
+            long to = size == 1
+                    ? entry + LaneLayout.COMPLETION_RECORD
+                    : layout.buffersOffset() + completions.index() * layout.bufferBytes();
             if (size == 1) {
-                PageFaultLayout.copy(memory, table.record(slot, 0), memory, entry + LaneLayout.COMPLETION_RECORD);
+                PageFaultLayout.copy(table.recordMemory(), table.record(slot, 0), memory, to);
             } else {
-                long buffer = layout.bufferOffset((int) (completions.position() - 1) & layout.completionEntries() - 1);
-                MemorySegment.copy(memory, table.record(slot, 0), memory, buffer, (long) size * PageFaultLayout.SIZE);
+                MemorySegment.copy(
+                        table.recordMemory(), table.record(slot, 0), memory, to, (long) size * PageFaultLayout.SIZE);
             }
             table.setDelivered(slot);
+            completions.stage(LaneLayout.completion(LaneLayout.KIND_GROUP, size, revoked));
         }
     }
 
@@ -217,7 +255,7 @@ final class Lane implements FaultProducer {
     }
 
     private void publish() {
-        if (!closed && completions.publish()) {
+        if (!closed && completions.publish() && signals) {
             queue.signalConsumer();
         }
     }
@@ -234,10 +272,18 @@ final class Lane implements FaultProducer {
         if (closed) {
             return tellUntold();
         }
-        takeSubmissions();
+        // In the order of answering: what came otherwise than by the ring is older.
+        int told = tellUntold();
+        if (closed) {
+            return told;
+        }
+        told += takeSubmissions(true);
+        if (closed) {
+            return told + tellUntold();
+        }
         deliverWaiting();
         publish();
-        int told = tellUntold();
+        told += tellUntold();
         if (told > 0) {
             // What the sink has raised just now.
             publish();
@@ -260,122 +306,167 @@ final class Lane implements FaultProducer {
         readClock();
         if (config.deadlineNs() > 0) {
             int slot;
-            while ((slot = table.firstOpen()) != NONE && nowNs - table.raisedAtNs(slot) >= config.deadlineNs()) {
+            while ((slot = table.firstOpen()) != NONE
+                    && nowNs - table.raisedAtNs(slot) >= config.deadlineNs() + toleranceNs) {
                 revoke(slot, AutoAnswer.DEADLINE);
             }
         }
     }
 
-    private void takeSubmissions() {
-        long entry;
-        while ((entry = submissions.next()) >= 0) {
-            long header = SharedWords.getLong(memory, entry + LaneLayout.SUBMISSION_OPCODE);
-            long userData = SharedWords.getLong(memory, entry + LaneLayout.SUBMISSION_USER_DATA);
-            int opcode = (int) header;
-            int count = (int) (header >>> 32);
-            switch (opcode) {
-                case LaneLayout.OPCODE_ANSWER -> {
-                    int n = Math.min(count, LaneLayout.ANSWERS_PER_ENTRY);
-                    for (int i = 0; i < n; i++) {
-                        long word = SharedWords.getLong(
-                                memory, entry + LaneLayout.SUBMISSION_ANSWERS + (long) i * LaneLayout.ANSWER_BYTES);
-                        takeAnswer((int) word, (int) (word >>> 32), userData);
-                    }
-                }
-                case LaneLayout.OPCODE_POST -> addReads(userData, count);
-                case LaneLayout.OPCODE_CANCEL, LaneLayout.OPCODE_CANCEL_ALL -> {
-                    long completion = completions.claim();
-                    if (completion < 0) {
-                        // Room comes when the consumer gives entries back; the cancel, and what follows it, waits for
-                        // that.
-                        submissions.release();
-                        return;
-                    }
-                    boolean all = opcode == LaneLayout.OPCODE_CANCEL_ALL;
-                    end(completion, LaneLayout.KIND_CANCELLED, all ? 0 : userData, reads.cancel(all, userData));
-                }
-                default -> counts.countStale(); // a peer that scribbles: counted, and nothing done
+    /**
+     * Takes what the consumer has sent.
+     *
+     * @param tells whether the sink may be told at once, which may raise, close or throw; if not, it is told later
+     * @return how many answers it was told
+     */
+    private int takeSubmissions(boolean tells) {
+        int told = 0;
+        // No more than the ring holds: a peer that writes on and on must not keep this thread.
+        for (int left = layout.submissionWords(); left > 0; left--) {
+            long submission = submissions.next();
+            if (submission == 0) {
+                break;
             }
             submissions.advance();
+            int opcode = LaneLayout.opcode(submission);
+            int argument = LaneLayout.argument(submission);
+            int value = (int) submission;
+            if (opcode != LaneLayout.OPCODE_ANSWER) {
+                take(opcode, argument, value);
+                continue;
+            }
+            int slot = takeAnswer(value, argument, streamUserData);
+            if (slot == NONE) {
+                continue;
+            }
+            if (!tells) {
+                table.addUntold(slot, (argument & CODE_INVALID) != 0);
+                continue;
+            }
+            told++;
+            tell(slot, (argument & CODE_INVALID) == 0 ? Answer.SUCCESS : Answer.INVALID);
+            if (closed) {
+                return told;
+            }
         }
         submissions.release();
+        return told;
+    }
+
+    /** Takes a submission that is no answer. */
+    private void take(int opcode, int argument, int value) {
+        switch (opcode) {
+            case LaneLayout.OPCODE_USER_DATA_LOW -> streamUserData = withLow(streamUserData, value);
+            case LaneLayout.OPCODE_USER_DATA_HIGH -> streamUserData = withHigh(streamUserData, value);
+            case LaneLayout.OPCODE_POST -> addReads(streamUserData, value);
+            case LaneLayout.OPCODE_CANCEL ->
+                end(LaneLayout.KIND_CANCELLED, streamUserData, reads.cancel(false, streamUserData));
+            case LaneLayout.OPCODE_CANCEL_ALL -> end(LaneLayout.KIND_CANCELLED, 0, reads.cancel(true, 0));
+            case LaneLayout.OPCODE_NOP -> end(LaneLayout.KIND_DONE, streamUserData, 0);
+            case LaneLayout.OPCODE_PAYLOAD -> takePayload(argument, value);
+            case LaneLayout.OPCODE_COMMAND -> command(argument, value);
+            default -> counts.countStray(); // a peer that scribbles: counted, and nothing done
+        }
+    }
+
+    private void takePayload(int index, int value) {
+        int word = index >>> 1 & payload.length - 1;
+        payload[word] = (index & 1) == 0 ? withLow(payload[word], value) : withHigh(payload[word], value);
+    }
+
+    private static long withLow(long word, int low) {
+        return (word & ~0xffff_ffffL) | (low & 0xffff_ffffL);
+    }
+
+    private static long withHigh(long word, int high) {
+        return (word & 0xffff_ffffL) | ((long) high << 32);
+    }
+
+    private void command(int opcode, int payloadBytes) {
+        int kind = LaneLayout.KIND_REFUSED;
+        int value = 0;
+        if (payloadBytes >= 0 && payloadBytes <= FaultConsumer.MOST_PAYLOAD_BYTES) {
+            try {
+                value = commands.command(opcode, payloadView, payloadBytes);
+                kind = LaneLayout.KIND_DONE;
+            } catch (RuntimeException e) {
+                LOG.warn("lane {}: command {} failed", index, opcode, e);
+            }
+        }
+        end(kind, streamUserData, value);
     }
 
     private void addReads(long userData, int count) {
         if (!reads.add(userData, count)) {
-            counts.countStale(); // a peer that scribbles: its own end refuses such a post
+            counts.countStray(); // a peer that scribbles: its own end refuses such a post
         }
     }
 
-    /** Takes an answer that has arrived, from the ring or by a task. */
-    private void takeAnswer(int cookie, int code, long userData) {
+    /** Takes an answer that has arrived, from the ring or by a task; returns the slot of its group, or NONE. */
+    private int takeAnswer(int cookie, int code, long userData) {
         // The read comes back whatever became of the group: its consumer counts on it.
         if ((code & CODE_REPOST) != 0) {
             addReads(userData, 1);
         }
         if ((code & CODE_LATER) != 0) {
-            return;
+            return NONE;
         }
-        counts.countAnswer();
         int slot = table.delivered(cookie);
         if (slot == NONE) {
-            counts.countStale();
-            return;
-        }
-        table.unlinkOpen(slot);
-        if ((code & CODE_THREW) == 0) {
+            counts.countLateAnswer();
+        } else if ((code & CODE_THREW) == 0) {
             counts.countAnswered();
         } else {
             counts.countAuto(AutoAnswer.HANDLER);
         }
-        table.addUntold(slot, code & CODE_INVALID);
+        return slot;
     }
 
     /** An answer from a thread that is not the consumer's. */
-    void answerFromOutside(int cookie, int code, long userData) {
+    void answerFromOutside(int cookie, int code) {
+        gate.request(() -> answerHere(cookie, code, 0));
+    }
+
+    /** An answer of the consumer for which the ring has no room; what it has published before is taken before. */
+    void answerAfterRing(int cookie, int code, long userData) {
         gate.request(() -> {
             if (!closed) {
-                takeAnswer(cookie, code, userData);
+                var _ = takeSubmissions(false);
             }
+            answerHere(cookie, code, userData);
         });
     }
 
-    /**
-     * Tells the sink what is answered: last in every call, when all else is done, so that it may raise, close or throw. Only by
-     * the thread that has entered.
-     */
+    private void answerHere(int cookie, int code, long userData) {
+        int slot = closed ? NONE : takeAnswer(cookie, code, userData);
+        if (slot != NONE) {
+            table.addUntold(slot, (code & CODE_INVALID) != 0);
+        }
+    }
+
+    /** Tells the sink what is answered. Only by the thread that has entered. */
     private int tellUntold() {
         int told = 0;
         int slot;
-        while (!closed && (slot = table.takeUntold()) != NONE) {
-            long tag = table.tag(slot);
-            int code = table.code(slot);
-            // Free before the sink, for it may raise again at once.
-            table.free(slot);
+        while ((slot = table.takeUntold()) != NONE) {
             told++;
-            sink.answered(tag, answer(code));
-        }
-        while (closed && untoldGiven < untoldAtClose.length) {
-            long tag = untoldAtClose[untoldGiven];
-            long code = untoldAtClose[untoldGiven + 1];
-            untoldGiven += 2;
-            told++;
-            sink.answered(tag, answer(code));
+            tell(slot, table.answer(slot));
         }
         return told;
     }
 
-    private static Answer answer(long code) {
-        return code == CODE_INVALID ? Answer.INVALID : Answer.SUCCESS;
+    /** Tells the sink, which may raise, close or throw: everything is in order when it is called. */
+    private void tell(int slot, Answer answer) {
+        long tag = table.tag(slot);
+        // Free before the sink, for it may raise again at once.
+        table.free(slot);
+        sink.answered(tag, answer);
     }
 
-    private void end(long completion, int kind, long userData, int count) {
-        SharedWords.putLong(memory, completion + LaneLayout.COMPLETION_USER_DATA, userData);
-        SharedWords.putLong(memory, completion + LaneLayout.COMPLETION_KIND, pair(kind, count));
-    }
-
-    private static long pair(int low, int high) {
-        return (low & 0xffff_ffffL) | ((long) high << 32);
+    /** Completes an operation, or reads without a group; who asked for it keeps an entry free. */
+    private void end(int kind, long userData, int value) {
+        SharedWords.putLong(memory, completions.next() + LaneLayout.COMPLETION_USER_DATA, userData);
+        completions.stage(LaneLayout.completion(kind, 0, value));
     }
 
     // ---- waiting ----
@@ -396,9 +487,7 @@ final class Lane implements FaultProducer {
 
     /** Whether a poll would find something; expiry aside. */
     boolean isReady() {
-        return closed
-                ? untoldGiven < untoldAtClose.length
-                : submissions.isReady() || gate.hasTasks() || table.hasUntold();
+        return table.hasUntold() || (!closed && (submissions.next() != 0 || gate.hasTasks()));
     }
 
     /** Nanoseconds until the oldest open group expires; a day if none does. Groups raised since the last reading age from now. */
@@ -407,9 +496,11 @@ final class Lane implements FaultProducer {
             return TimeUnit.DAYS.toNanos(1);
         }
         nowNs = now;
-        table.stamp(now);
+        table.stamp(now, toleranceNs);
         int slot = table.firstOpen();
-        return slot == NONE ? TimeUnit.DAYS.toNanos(1) : table.raisedAtNs(slot) + config.deadlineNs() - now;
+        return slot == NONE
+                ? TimeUnit.DAYS.toNanos(1)
+                : table.raisedAtNs(slot) + config.deadlineNs() + toleranceNs - now;
     }
 
     /** Wakes the thread that has entered, after the caller has published what it is to find. */
@@ -428,15 +519,14 @@ final class Lane implements FaultProducer {
         gate.runTasks();
         int n = 0;
         if (!closed) {
-            takeSubmissions();
-            for (int slot = table.firstOpen(); slot != NONE; ) {
-                int next = table.nextOpen(slot);
+            var _ = takeSubmissions(false);
+            long before = counts.auto(why);
+            table.forEachOpen(slot -> {
                 if (tags.test(table.tag(slot))) {
                     revoke(slot, why);
-                    n++;
                 }
-                slot = next;
-            }
+            });
+            n = (int) (counts.auto(why) - before);
             for (int slot = table.firstAssembling(); slot != NONE; ) {
                 int next = table.nextAssembling(slot);
                 if (tags.test(table.tag(slot))) {
@@ -452,12 +542,13 @@ final class Lane implements FaultProducer {
     }
 
     private void revoke(int slot, AutoAnswer why) {
-        boolean given = table.state(slot) == LaneLayout.DELIVERED;
-        table.unlinkOpen(slot);
+        boolean given = table.state(slot) == ResponseTable.DELIVERED;
         counts.countAuto(why);
-        table.addUntold(slot, CODE_INVALID);
+        table.addUntold(slot, true);
         if (given) {
-            // Release, after the state was changed: a consumer that sees this count sees that state.
+            SharedWords.setIntOpaque(
+                    memory, layout.revokedCookiesOffset() + (long) slot * Integer.BYTES, table.cookie(slot));
+            // Release: a consumer that sees this count sees that cookie.
             SharedWords.setIntRelease(memory, LaneLayout.REVOKED_OFFSET, ++revoked);
         }
     }
@@ -508,10 +599,8 @@ final class Lane implements FaultProducer {
         if (!admits) {
             return;
         }
-        // First what can fail; all that is in use may have to be told.
-        long[] rest = new long[2 * (layout.allocation() - table.freeCount())];
         admits = false;
-        takeSubmissions();
+        var _ = takeSubmissions(false);
         int slot;
         while ((slot = table.firstOpen()) != NONE) {
             revoke(slot, why);
@@ -520,36 +609,23 @@ final class Lane implements FaultProducer {
             table.unlinkAssembling(slot);
             drop(slot, DropRule.ABANDONED);
         }
-        while (reads.total() > 0) {
-            long completion = completions.claim();
-            if (completion < 0) {
-                break; // a peer that scribbled over its head; it learns from the lane's end
-            }
+        while (!reads.isEmpty()) {
             long userData = reads.oldestUserData();
-            end(completion, LaneLayout.KIND_CLOSED, userData, reads.takeRun());
+            end(LaneLayout.KIND_CLOSED, userData, reads.takeRun());
         }
         accountingAtClose = counts.with(table.outstanding());
-        lastCookie = table.lastCookie();
-        int n = 0;
-        while ((slot = table.takeUntold()) != NONE) {
-            rest[n++] = table.tag(slot);
-            rest[n++] = table.code(slot);
-        }
-        untoldAtClose = Arrays.copyOf(rest, n);
+        lastCookie = table.newestCookie();
         completions.publish();
         closed = true;
-        ended = true;
+        // Release: the completions are seen before the end.
+        SharedWords.setIntRelease(memory, LaneLayout.ENDED_OFFSET, 1);
         queue.signalConsumer();
         letGo();
     }
 
-    /** The highest cookie given, known once the lane is closed: a later lane in this place gives others. */
+    /** The newest cookie given, known once the lane is closed: a later lane in this place gives others. */
     int lastCookie() {
         return lastCookie;
-    }
-
-    boolean isEnded() {
-        return ended;
     }
 
     /** Somebody else starts to use the region; false if it is gone. */
@@ -568,7 +644,8 @@ final class Lane implements FaultProducer {
     void letGo() {
         if (sides.decrementAndGet() == 0) {
             region.close();
-            queue.countHeld(-region.bytes());
+            table.close();
+            queue.countHeld(-heldBytes());
         }
     }
 
@@ -576,7 +653,7 @@ final class Lane implements FaultProducer {
     void lookAfter() {
         gate.visit(() -> {
             if (!closed) {
-                takeSubmissions();
+                var _ = takeSubmissions(false);
                 deliverWaiting();
                 expireOverdue();
                 publish();
@@ -638,7 +715,7 @@ final class Lane implements FaultProducer {
         StringBuilder text = new StringBuilder("lane ")
                 .append(index)
                 .append(": ")
-                .append(layout.allocation() - table.freeCount())
+                .append(table.used())
                 .append(" of ")
                 .append(layout.allocation())
                 .append(" slots used, ")
@@ -651,5 +728,16 @@ final class Lane implements FaultProducer {
     @Override
     public int allocation() {
         return layout.allocation();
+    }
+
+    /** Keeps the fields above off the lines of what comes after them. */
+    @SuppressWarnings("unused")
+    private static final class Alone extends Lane {
+        long after0, after1, after2, after3, after4, after5, after6, after7;
+        long after8, after9, after10, after11, after12, after13, after14, after15;
+
+        Alone(FaultQueue queue, int index, int allocation, int lastCookie, AnswerSink sink, CommandHandler commands) {
+            super(queue, index, allocation, lastCookie, sink, commands);
+        }
     }
 }

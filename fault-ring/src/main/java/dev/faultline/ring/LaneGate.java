@@ -108,8 +108,10 @@ final class LaneGate {
     /** Has a task run inside, without waiting for it. */
     void request(Runnable task) {
         tasks.offer(task);
-        // The fence in signal keeps the task from being overtaken by the look at who is inside.
         signal();
+        // Looks at who is inside by compare-and-set, which the task cannot be overtaken by: either the one who leaves
+        // finds
+        // the task, or this thread finds the gate open.
         visit();
     }
 
@@ -180,9 +182,9 @@ final class LaneGate {
 
     /** Wakes the thread inside, after the caller has published what it is to find. */
     void signal() {
-        // Before the look at who is inside: a thread that enters after it, and sleeps, sees the news.
-        SharedWords.fullFence();
         if (sleeps) {
+            // Before the look at who is inside: a thread that enters after it, and sleeps, sees the news.
+            SharedWords.fullFence();
             Wakeup w = wakeup;
             if (w != null) {
                 w.signalFenced();

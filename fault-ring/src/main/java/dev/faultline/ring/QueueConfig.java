@@ -20,8 +20,8 @@ public record QueueConfig(
     public static final long DEFAULT_CLOSE_LIMIT_NS = 1_000_000_000L;
 
     private static final int MAX_ENTRIES = 1 << 20;
-    private static final int MAX_GROUP = 2048;
-    private static final int MAX_LANES = 4096;
+    static final int MAX_GROUP = 2048;
+    static final int MAX_LANES = 4096;
 
     /** Checks every setting. */
     public QueueConfig {

@@ -1,149 +1,214 @@
 package dev.faultline.ring;
 
+import dev.faultline.ffm.CacheLine;
+import dev.faultline.ffm.PaddedBefore;
 import dev.faultline.ffm.PageFaultLayout;
+import dev.faultline.ffm.Region;
 import dev.faultline.ffm.SharedWords;
 import java.lang.foreign.MemorySegment;
+import java.util.function.IntConsumer;
 
 /**
- * The groups of a lane, from their first request until their device is told the answer: a slot each, in the lane's memory
- * (see {@link LaneLayout}), and the lists they are on.
+ * The groups of a lane, from their first request until their device is told the answer: a slot each, and the order they came in.
  *
- * <p>Threads: the one inside the lane; {@code state} alone is read by the consumer. A slot is free, or assembling (on a list of
- * its own), or open (whole; on a list in the order in which groups became whole, which is the order of delivery and of expiry),
- * or answered with its device not told yet (in a queue of slots).
+ * <p>Threads: the one inside the lane. No other side sees this memory. A slot is free, or assembling (on a list of its own), or
+ * open (whole; in a queue in the order in which groups became whole, which is the order of delivery and of expiry), or answered
+ * with its device not told yet (on the list of the untold).
+ *
+ * <p>A group of one that goes straight into a read leaves no record here, only what is needed to answer it and to name it.
+ *
+ * <pre>{@code
+ *  0               8     16                  24              32
+ *  +---------------+-----+-------------------+---------------+
+ *  | cookie, state | tag | raisedAtNs, links | size, device  |
+ *  +---------------+-----+-------------------+---------------+
+ * }</pre>
+ *
+ * <p>The queue of open groups holds their cookies. A group that is answered stays in it until it comes to the front, or until the
+ * queue is full and those that are answered are taken out; so an answer costs the queue nothing.
  */
-final class ResponseTable {
+abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
     static final int NONE = -1;
 
-    private final MemorySegment memory;
-    private final long base;
-    private final long slotBytes;
+    /** The slot is free; its cookie is the one it had last. */
+    static final int FREE = 0;
+    /** The group lacks its last request. */
+    static final int ASSEMBLING = 1;
+    /** The group is whole and waits for a read. */
+    static final int WAITING = 2;
+    /** The group is in a completion, or with the consumer. */
+    static final int DELIVERED = 3;
+    /** The group is answered {@link Answer#SUCCESS}; the sink has not been told. */
+    static final int ANSWERED = 4;
+    /** The group is answered {@link Answer#INVALID}; the sink has not been told. */
+    static final int REFUSED = 5;
+
+    private static final String[] STATE_NAMES = {"free", "assembling", "waiting", "delivered", "answered", "answered"};
+
+    private static final int SLOT_WORDS = 4;
+    private static final int COOKIE_STATE = 0;
+    private static final int TAG = 1;
+    /** When the group became whole; while it assembles, or waits to be told, its neighbours on that list. */
+    private static final int RAISED_AT = 2;
+
+    private static final int SIZE_DEVICE = 3;
+
+    /** Elements before the first that is used and after the last that keep them off their neighbours' lines. */
+    private static final int SLACK = CacheLine.BYTES / Integer.BYTES;
+
+    private final long[] words;
+    private final Region records;
+    private final MemorySegment recordMemory;
+    private final long recordBytes;
     private final int slots;
     private final Cookies cookies;
 
-    /** Used first-in first-out, so that a cookie comes again as late as can be. */
+    /** Free slots: a circle, used first-in first-out so that a cookie comes again as late as can be. */
     private final int[] free;
 
+    private final int freeMask;
     private int freeHead;
-    private int freeCount;
+    private int freeTail;
 
-    private int openHead = NONE;
-    private int openTail = NONE;
+    /** Cookies of open groups, and of some that were: a circle, oldest first, at least twice as large as there are slots. */
+    private final int[] open;
 
-    /** The oldest open group that no read has taken. */
-    private int firstWaiting = NONE;
+    private final int openMask;
+    private int openHead;
+    private int openTail;
+
+    /** From here on in the circle no read has taken a group; there may be answered ones among them. */
+    private int firstWaiting;
+
+    /** From here on in the circle groups became whole since the clock was read. */
+    private int firstUnstamped;
+
+    private long stampedAtNs;
 
     private int assemblingHead = NONE;
 
-    /** The oldest open group that became whole since the clock was read. */
-    private int firstUnstamped = NONE;
+    /** Answered groups whose device has not been told, first-in first-out. */
+    private int untoldHead = NONE;
 
-    /** Answered groups whose device has not been told: slots, first-in first-out, and the codes by slot. */
-    private final int[] untold;
+    private int untoldTail = NONE;
 
-    private final byte[] codes;
-    private int untoldHead;
-    private int untoldCount;
-
-    ResponseTable(MemorySegment memory, LaneLayout layout, Cookies cookies, int lane, int lastCookie) {
-        this.memory = memory;
-        this.base = layout.tableOffset();
-        this.slotBytes = layout.slotBytes();
+    private ResponseTable(LaneLayout layout, Cookies cookies, int lastCookie) {
         this.slots = layout.allocation();
         this.cookies = cookies;
-        this.free = new int[slots];
-        this.untold = new int[slots];
-        this.codes = new byte[slots];
-        this.freeCount = slots;
+        this.recordBytes = (long) layout.largestGroup() * PageFaultLayout.SIZE;
+        this.words = new long[slots * SLOT_WORDS + 2 * SLACK];
+        int circle = CacheLine.ceilingPowerOfTwo(slots);
+        this.free = new int[circle + 2 * SLACK];
+        this.freeMask = circle - 1;
+        this.open = new int[2 * circle + 2 * SLACK];
+        this.openMask = 2 * circle - 1;
+        this.records = Region.allocate(slots * recordBytes);
+        this.recordMemory = records.segment();
         for (int slot = 0; slot < slots; slot++) {
-            free[slot] = slot;
-            SharedWords.putLong(
-                    memory, at(slot), stateWord(LaneLayout.FREE, cookies.startingAfter(lastCookie, slot, lane)));
+            int cookie = cookies.startingAfter(lastCookie, slot, layout.lane());
+            words[at(slot) + COOKIE_STATE] = cookieState(FREE, cookie);
+            free[SLACK + slot] = slot;
         }
+        this.freeTail = slots;
     }
 
-    /** What the state word of a slot holds. */
-    static long stateWord(int state, int cookie) {
+    static ResponseTable of(LaneLayout layout, Cookies cookies, int lastCookie) {
+        return new Alone(layout, cookies, lastCookie);
+    }
+
+    private static long cookieState(int state, int cookie) {
         return (cookie & 0xffff_ffffL) | ((long) state << 32);
     }
 
-    private long at(int slot) {
-        return base + slot * slotBytes;
+    private static int at(int slot) {
+        return SLACK + slot * SLOT_WORDS;
+    }
+
+    /** Bytes of all this, on and off the heap. */
+    long bytes() {
+        return records.bytes() + (long) words.length * Long.BYTES + (long) (free.length + open.length) * Integer.BYTES;
     }
 
     // ---- fields of a slot ----
 
+    /** Where a request's record is in {@link #recordMemory}. */
     long record(int slot, int i) {
-        return at(slot) + LaneLayout.SLOT_RECORDS + (long) i * PageFaultLayout.SIZE;
+        return slot * recordBytes + (long) i * PageFaultLayout.SIZE;
+    }
+
+    MemorySegment recordMemory() {
+        return recordMemory;
     }
 
     int cookie(int slot) {
-        return (int) SharedWords.getLong(memory, at(slot));
+        return (int) words[at(slot) + COOKIE_STATE];
     }
 
-    /** Acquire, for a reader that is not inside. */
     int state(int slot) {
-        return (int) (SharedWords.getLongAcquire(memory, at(slot)) >>> 32);
+        return (int) (words[at(slot) + COOKIE_STATE] >>> 32);
     }
 
-    private void setState(int slot, int state, int cookie) {
-        // Release: for the consumer, which reads it once it has seen that something was revoked.
-        SharedWords.setLongRelease(memory, at(slot), stateWord(state, cookie));
+    private void setState(int slot, int state) {
+        words[at(slot) + COOKIE_STATE] = cookieState(state, cookie(slot));
     }
 
     long tag(int slot) {
-        return SharedWords.getLong(memory, at(slot) + LaneLayout.SLOT_TAG);
+        return words[at(slot) + TAG];
     }
 
     long raisedAtNs(int slot) {
-        return SharedWords.getLong(memory, at(slot) + LaneLayout.SLOT_RAISED_AT);
+        return words[at(slot) + RAISED_AT];
     }
 
     int size(int slot) {
-        return SharedWords.getInt(memory, at(slot) + LaneLayout.SLOT_SIZE);
+        return (int) words[at(slot) + SIZE_DEVICE];
+    }
+
+    private int device(int slot) {
+        return (int) (words[at(slot) + SIZE_DEVICE] >>> 32);
+    }
+
+    private void name(int slot, int size, long tag, int device) {
+        words[at(slot) + TAG] = tag;
+        words[at(slot) + SIZE_DEVICE] = size | (long) device << 32;
     }
 
     private int next(int slot) {
-        return SharedWords.getInt(memory, at(slot) + LaneLayout.SLOT_NEXT);
+        return (int) (words[at(slot) + RAISED_AT] >>> 32);
     }
 
     private int prev(int slot) {
-        return SharedWords.getInt(memory, at(slot) + LaneLayout.SLOT_PREV);
+        return (int) words[at(slot) + RAISED_AT];
     }
 
-    private void setNext(int slot, int next) {
-        SharedWords.putInt(memory, at(slot) + LaneLayout.SLOT_NEXT, next);
-    }
-
-    private void setPrev(int slot, int prev) {
-        SharedWords.putInt(memory, at(slot) + LaneLayout.SLOT_PREV, prev);
+    private void setLinks(int slot, int prev, int next) {
+        words[at(slot) + RAISED_AT] = (prev & 0xffff_ffffL) | (long) next << 32;
     }
 
     // ---- free ----
 
-    int freeCount() {
-        return freeCount;
+    boolean hasFree() {
+        return freeHead != freeTail;
     }
 
-    /** Takes a slot for a new group, with its next cookie; NONE if there is none. */
-    int take() {
-        if (freeCount == 0) {
-            return NONE;
-        }
-        int slot = free[freeHead];
-        freeHead = freeHead + 1 == slots ? 0 : freeHead + 1;
-        freeCount--;
-        setState(slot, LaneLayout.ASSEMBLING, cookies.next(cookie(slot)));
-        SharedWords.putInt(memory, at(slot) + LaneLayout.SLOT_SIZE, 0);
+    int used() {
+        return slots - (freeTail - freeHead);
+    }
+
+    /** Takes a slot for a new group, with its next cookie; there has to be one. */
+    private int take(int state) {
+        int slot = free[SLACK + (freeHead & freeMask)];
+        freeHead++;
+        int word = at(slot) + COOKIE_STATE;
+        words[word] = cookieState(state, cookies.next((int) words[word]));
         return slot;
     }
 
     /** Gives a slot back that is on no list. */
     void free(int slot) {
-        setState(slot, LaneLayout.FREE, cookie(slot));
-        int tail = freeHead + freeCount;
-        free[tail >= slots ? tail - slots : tail] = slot;
-        freeCount++;
+        setState(slot, FREE);
+        free[SLACK + (freeTail & freeMask)] = slot;
+        freeTail++;
     }
 
     // ---- assembling ----
@@ -151,9 +216,8 @@ final class ResponseTable {
     /** The group of a device that lacks its last request; NONE if there is none with that index. */
     int assembling(int device, int group) {
         for (int slot = assemblingHead; slot != NONE; slot = next(slot)) {
-            long record = record(slot, 0);
-            if (SharedWords.getInt(memory, record + PageFaultLayout.DEVICE_OFFSET) == device
-                    && SharedWords.getInt(memory, record + PageFaultLayout.GROUP_OFFSET) == group) {
+            if (device(slot) == device
+                    && SharedWords.getInt(recordMemory, record(slot, 0) + PageFaultLayout.GROUP_OFFSET) == group) {
                 return slot;
             }
         }
@@ -168,143 +232,199 @@ final class ResponseTable {
         return next(slot);
     }
 
-    void linkAssembling(int slot) {
-        setPrev(slot, NONE);
-        setNext(slot, assemblingHead);
+    /** Begins a group; there has to be a free slot. */
+    int takeAssembling() {
+        int slot = take(ASSEMBLING);
+        words[at(slot) + SIZE_DEVICE] = 0;
+        setLinks(slot, NONE, assemblingHead);
         if (assemblingHead != NONE) {
-            setPrev(assemblingHead, slot);
+            setLinks(assemblingHead, slot, next(assemblingHead));
         }
         assemblingHead = slot;
+        return slot;
     }
 
     void unlinkAssembling(int slot) {
-        if (slot == assemblingHead) {
-            assemblingHead = next(slot);
+        int next = next(slot);
+        int prev = prev(slot);
+        if (prev == NONE) {
+            assemblingHead = next;
+        } else {
+            setLinks(prev, prev(prev), next);
         }
-        unlink(slot);
+        if (next != NONE) {
+            setLinks(next, prev, next(next));
+        }
     }
 
     /** Adds a request; the caller has seen that it fits. */
     void addRequest(int slot, int size, long tag, int flags, int device, int pasid, int group, int perm, long address) {
-        PageFaultLayout.write(memory, record(slot, size), flags, device, pasid, group, perm, address, 0, cookie(slot));
-        SharedWords.putLong(memory, at(slot) + LaneLayout.SLOT_TAG, tag);
-        SharedWords.putInt(memory, at(slot) + LaneLayout.SLOT_SIZE, size + 1);
+        PageFaultLayout.write(
+                recordMemory, record(slot, size), flags, device, pasid, group, perm, address, 0, cookie(slot));
+        name(slot, size + 1, tag, device);
     }
 
     // ---- open ----
 
+    /** A group that is off its list has become whole: it waits, behind all others. */
+    void addWaiting(int slot, long nowNs) {
+        setState(slot, WAITING);
+        words[at(slot) + RAISED_AT] = nowNs;
+        append(cookie(slot));
+    }
+
+    /** A group of one goes straight into a read: no other waits, and there is a free slot. Returns its cookie. */
+    int addDelivered(long tag, int device, long nowNs) {
+        int slot = take(DELIVERED);
+        words[at(slot) + RAISED_AT] = nowNs;
+        name(slot, 1, tag, device);
+        int cookie = cookie(slot);
+        append(cookie);
+        firstWaiting = openTail;
+        return cookie;
+    }
+
+    private void append(int cookie) {
+        if (openTail - openHead > openMask) {
+            makeRoom();
+        }
+        open[SLACK + (openTail & openMask)] = cookie;
+        openTail++;
+    }
+
+    /** The slot of the open group at a place in the circle; NONE if it was answered, and its slot perhaps used again. */
+    private int openAt(int position) {
+        int cookie = open[SLACK + (position & openMask)];
+        int slot = cookies.slot(cookie);
+        long word = words[at(slot) + COOKIE_STATE];
+        int state = (int) (word >>> 32);
+        return (int) word == cookie && (state == DELIVERED || state == WAITING) ? slot : NONE;
+    }
+
+    /** Takes out what is answered: half of what the circle holds, at least. */
+    private void makeRoom() {
+        int to = openHead;
+        int waiting = firstWaiting;
+        int unstamped = firstUnstamped;
+        for (int i = openHead; i != openTail; i++) {
+            if (i == waiting) {
+                firstWaiting = to;
+            }
+            if (i == unstamped) {
+                firstUnstamped = to;
+            }
+            if (openAt(i) != NONE) {
+                open[SLACK + (to++ & openMask)] = open[SLACK + (i & openMask)];
+            }
+        }
+        if (waiting == openTail) {
+            firstWaiting = to;
+        }
+        if (unstamped == openTail) {
+            firstUnstamped = to;
+        }
+        openTail = to;
+    }
+
+    /** The oldest open group; NONE if there is none. */
     int firstOpen() {
-        return openHead;
+        int slot = NONE;
+        while (openHead != openTail && (slot = openAt(openHead)) == NONE) {
+            openHead++;
+        }
+        if (firstWaiting - openHead < 0) {
+            firstWaiting = openHead;
+        }
+        if (firstUnstamped - openHead < 0) {
+            firstUnstamped = openHead;
+        }
+        return slot;
     }
 
-    int nextOpen(int slot) {
-        return next(slot);
+    /** Does something to each open group, oldest first; it may answer them. */
+    void forEachOpen(IntConsumer action) {
+        for (int i = openHead; i != openTail; i++) {
+            int slot = openAt(i);
+            if (slot != NONE) {
+                action.accept(slot);
+            }
+        }
     }
 
+    boolean hasWaiting() {
+        return firstWaiting != openTail;
+    }
+
+    /** The oldest open group that no read has taken; NONE if there is none. */
     int firstWaiting() {
-        return firstWaiting;
-    }
-
-    /** A group has become whole: it waits, behind all others. */
-    void linkOpen(int slot, long raisedAtNs) {
-        SharedWords.putLong(memory, at(slot) + LaneLayout.SLOT_RAISED_AT, raisedAtNs);
-        setPrev(slot, openTail);
-        setNext(slot, NONE);
-        if (openTail == NONE) {
-            openHead = slot;
-        } else {
-            setNext(openTail, slot);
+        int slot = NONE;
+        while (firstWaiting != openTail && (slot = openAt(firstWaiting)) == NONE) {
+            firstWaiting++;
         }
-        openTail = slot;
-        if (firstWaiting == NONE) {
-            firstWaiting = slot;
-        }
-        if (firstUnstamped == NONE) {
-            firstUnstamped = slot;
-        }
-        setState(slot, LaneLayout.WAITING, cookie(slot));
-    }
-
-    /**
-     * The clock was read: groups that became whole since the last time age from now on. The time they were given at first was the
-     * last reading, which may be long ago; a group must not expire early.
-     */
-    void stamp(long nowNs) {
-        for (int slot = firstUnstamped; slot != NONE; slot = next(slot)) {
-            SharedWords.putLong(memory, at(slot) + LaneLayout.SLOT_RAISED_AT, nowNs);
-        }
-        firstUnstamped = NONE;
+        return slot;
     }
 
     /** The oldest waiting group has gone into a read. */
     void setDelivered(int slot) {
-        firstWaiting = next(slot);
-        setState(slot, LaneLayout.DELIVERED, cookie(slot));
+        firstWaiting++;
+        setState(slot, DELIVERED);
+    }
+
+    /**
+     * The clock was read: groups that became whole since the last time age from now on, if that was long ago. The time they were
+     * given at first was the last reading.
+     *
+     * @param toleranceNs what is not long ago
+     */
+    void stamp(long nowNs, long toleranceNs) {
+        if (nowNs - stampedAtNs > toleranceNs) {
+            for (; firstUnstamped != openTail; firstUnstamped++) {
+                int slot = openAt(firstUnstamped);
+                if (slot != NONE) {
+                    words[at(slot) + RAISED_AT] = nowNs;
+                }
+            }
+        }
+        firstUnstamped = openTail;
+        stampedAtNs = nowNs;
     }
 
     /** The slot of the delivered group with a cookie; NONE if no such group waits for an answer. */
     int delivered(int cookie) {
         int slot = cookies.slot(cookie);
-        return slot < slots && SharedWords.getLong(memory, at(slot)) == stateWord(LaneLayout.DELIVERED, cookie)
-                ? slot
-                : NONE;
-    }
-
-    void unlinkOpen(int slot) {
-        if (slot == firstWaiting) {
-            firstWaiting = next(slot);
-        }
-        if (slot == firstUnstamped) {
-            firstUnstamped = next(slot);
-        }
-        if (slot == openHead) {
-            openHead = next(slot);
-        }
-        if (slot == openTail) {
-            openTail = prev(slot);
-        }
-        unlink(slot);
-    }
-
-    private void unlink(int slot) {
-        int next = next(slot);
-        int prev = prev(slot);
-        if (prev != NONE) {
-            setNext(prev, next);
-        }
-        if (next != NONE) {
-            setPrev(next, prev);
-        }
+        return slot < slots && words[at(slot) + COOKIE_STATE] == cookieState(DELIVERED, cookie) ? slot : NONE;
     }
 
     // ---- answered, and the device not told ----
 
     boolean hasUntold() {
-        return untoldCount > 0;
+        return untoldHead != NONE;
     }
 
-    /** A group that is off its list is answered. */
-    void addUntold(int slot, int code) {
-        setState(slot, LaneLayout.ANSWERED, cookie(slot));
-        int tail = untoldHead + untoldCount;
-        untold[tail >= slots ? tail - slots : tail] = slot;
-        codes[slot] = (byte) code;
-        untoldCount++;
+    /** An open group is answered. */
+    void addUntold(int slot, boolean invalid) {
+        setState(slot, invalid ? REFUSED : ANSWERED);
+        setLinks(slot, NONE, NONE);
+        if (untoldHead == NONE) {
+            untoldHead = slot;
+        } else {
+            setLinks(untoldTail, NONE, slot);
+        }
+        untoldTail = slot;
     }
 
     /** Takes the group that was answered first; NONE if there is none. */
     int takeUntold() {
-        if (untoldCount == 0) {
-            return NONE;
+        int slot = untoldHead;
+        if (slot != NONE) {
+            untoldHead = next(slot);
         }
-        int slot = untold[untoldHead];
-        untoldHead = untoldHead + 1 == slots ? 0 : untoldHead + 1;
-        untoldCount--;
         return slot;
     }
 
-    int code(int slot) {
-        return codes[slot];
+    /** What an answered group was answered. */
+    Answer answer(int slot) {
+        return state(slot) == REFUSED ? Answer.INVALID : Answer.SUCCESS;
     }
 
     // ---- seeing inside ----
@@ -314,49 +434,68 @@ final class ResponseTable {
         long n = 0;
         for (int slot = 0; slot < slots; slot++) {
             int state = state(slot);
-            if (state == LaneLayout.ASSEMBLING || state == LaneLayout.WAITING || state == LaneLayout.DELIVERED) {
+            if (state == ASSEMBLING || state == WAITING || state == DELIVERED) {
                 n++;
             }
         }
         return n;
     }
 
-    /** The highest cookie any slot has given. */
-    int lastCookie() {
-        int last = 0;
+    /** The newest cookie given, in the circle of cookies: slots are used in turn, so it is near the one that was used last. */
+    int newestCookie() {
+        int newest = cookie(free[SLACK + (freeHead - 1 & freeMask)]);
         for (int slot = 0; slot < slots; slot++) {
-            if (Integer.compareUnsigned(cookie(slot), last) > 0) {
-                last = cookie(slot);
+            if (cookie(slot) - newest > 0) {
+                newest = cookie(slot);
             }
         }
-        return last;
+        return newest;
     }
 
     void dump(StringBuilder text, long nowNs) {
         for (int slot = 0; slot < slots; slot++) {
             int state = state(slot);
-            if (state == LaneLayout.FREE) {
+            if (state == FREE) {
                 continue;
             }
-            long record = record(slot, 0);
             text.append("  cookie 0x")
                     .append(Integer.toHexString(cookie(slot)))
                     .append(' ')
-                    .append(LaneLayout.STATE_NAMES[state]);
-            if (state != LaneLayout.ASSEMBLING) {
+                    .append(STATE_NAMES[state]);
+            if (state == WAITING || state == DELIVERED) {
                 text.append(", age ").append((nowNs - raisedAtNs(slot)) / 1_000).append(" us");
             }
-            text.append(", device ")
-                    .append(SharedWords.getInt(memory, record + PageFaultLayout.DEVICE_OFFSET))
-                    .append(", pasid ")
-                    .append(SharedWords.getInt(memory, record + PageFaultLayout.PASID_OFFSET))
-                    .append(", group ")
-                    .append(SharedWords.getInt(memory, record + PageFaultLayout.GROUP_OFFSET))
-                    .append(", requests ")
-                    .append(size(slot))
-                    .append(", first 0x")
-                    .append(Long.toHexString(SharedWords.getLong(memory, record + PageFaultLayout.ADDRESS_OFFSET)))
-                    .append('\n');
+            text.append(", device ").append(device(slot)).append(", requests ").append(size(slot));
+            if (state == ASSEMBLING || state == WAITING) {
+                describe(text, record(slot, 0));
+            }
+            text.append('\n');
+        }
+    }
+
+    /** The first record, of a group whose records are here. */
+    private void describe(StringBuilder text, long record) {
+        text.append(", pasid ")
+                .append(SharedWords.getInt(recordMemory, record + PageFaultLayout.PASID_OFFSET))
+                .append(", group ")
+                .append(SharedWords.getInt(recordMemory, record + PageFaultLayout.GROUP_OFFSET))
+                .append(", first 0x")
+                .append(Long.toHexString(SharedWords.getLong(recordMemory, record + PageFaultLayout.ADDRESS_OFFSET)));
+    }
+
+    @Override
+    public void close() {
+        records.close();
+    }
+
+    /** Keeps the fields above off the lines of what comes after them. */
+    @SuppressWarnings("unused")
+    private static final class Alone extends ResponseTable {
+        long after0, after1, after2, after3, after4, after5, after6, after7;
+        long after8, after9, after10, after11, after12, after13, after14, after15;
+
+        Alone(LaneLayout layout, Cookies cookies, int lastCookie) {
+            super(layout, cookies, lastCookie);
         }
     }
 }

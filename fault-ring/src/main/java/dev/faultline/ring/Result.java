@@ -15,6 +15,8 @@ public enum Result {
     SHORT_BUFFER,
     /** The reads were taken back as asked. */
     CANCELLED,
+    /** The engine does not know the command, or could not do it: nothing was done. */
+    REFUSED,
     /** The time limit passed first: call again, or look after something else. */
     TIMED_OUT,
     /** Somebody called {@code wake}: look at what they want, then call again. */

@@ -1,7 +1,8 @@
 package dev.faultline.ring;
 
-import dev.faultline.ffm.SharedWords;
+import dev.faultline.ffm.PaddedBefore;
 import dev.faultline.ring.internal.Wakeup;
+import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.Set;
@@ -9,7 +10,7 @@ import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 
 /** The consumer of a {@link FaultQueue}: polls its lanes in turn. */
-final class RingConsumer implements FaultConsumer {
+abstract class RingConsumer extends PaddedBefore implements FaultConsumer {
     /** Completions taken from one lane before the next has its turn; answers leave at least as often. */
     private static final int TURN = 32;
 
@@ -56,7 +57,11 @@ final class RingConsumer implements FaultConsumer {
      *
      * @param confined whether the first thread that calls is the only one; if not, the caller holds a lock
      */
-    RingConsumer(FaultQueue queue, boolean confined) {
+    static RingConsumer of(FaultQueue queue, boolean confined) {
+        return new Alone(queue, confined);
+    }
+
+    private RingConsumer(FaultQueue queue, boolean confined) {
         this.queue = queue;
         this.config = queue.config();
         this.wakeup = queue.consumerWakeup();
@@ -174,14 +179,9 @@ final class RingConsumer implements FaultConsumer {
     long revocations() {
         long sum = revocationsOfGoneLanes;
         for (ConsumerLane lane : lanes) {
-            sum += revocations(lane);
+            sum += lane.revocations();
         }
         return sum;
-    }
-
-    private static int revocations(ConsumerLane lane) {
-        // Acquire: whoever sees the count sees the states it was raised for.
-        return SharedWords.getIntAcquire(lane.lane.memory, LaneLayout.REVOKED_OFFSET);
     }
 
     private static int wire(Answer code) {
@@ -214,17 +214,55 @@ final class RingConsumer implements FaultConsumer {
         }
         joinLanes();
         for (ConsumerLane lane : lanes) {
-            if (!lane.hasRoomForCancel()) {
+            if (!lane.hasRoomForControl(1)) {
                 return Result.FULL;
             }
         }
         for (ConsumerLane lane : lanes) {
-            lane.cancel(opcode, userData);
+            lane.control(opcode, userData);
         }
         if (opcode == LaneLayout.OPCODE_CANCEL_ALL || userData == standingUserData) {
             standingReads = 0;
         }
         return Result.OK;
+    }
+
+    @Override
+    public Result nop(long userData) {
+        if (!begin("nop") || isClosed()) {
+            return Result.CLOSED;
+        }
+        joinLanes();
+        for (ConsumerLane lane : lanes) {
+            if (lane.hasRoomForControl(1)) {
+                lane.control(LaneLayout.OPCODE_NOP, userData);
+                return Result.OK;
+            }
+        }
+        return Result.FULL;
+    }
+
+    @Override
+    public Result command(int cookie, int opcode, long userData, MemorySegment payload) {
+        boolean here = begin("command");
+        checkCommand(opcode, payload);
+        if (!here || isClosed()) {
+            return Result.CLOSED;
+        }
+        ConsumerLane lane = lane(cookie);
+        return lane == null ? Result.STALE : lane.command(opcode, userData, payload);
+    }
+
+    static void checkCommand(int opcode, MemorySegment payload) {
+        Arguments.notNull("payload", payload, "a MemorySegment");
+        if (opcode < FIRST_COMMAND || opcode > LAST_COMMAND) {
+            throw new IllegalArgumentException(
+                    "opcode=" + opcode + ": allowed " + FIRST_COMMAND + " to " + LAST_COMMAND);
+        }
+        if (payload.byteSize() > MOST_PAYLOAD_BYTES || payload.byteSize() % Integer.BYTES != 0) {
+            throw new IllegalArgumentException("payload of bytes=" + payload.byteSize() + ": allowed 0 to "
+                    + MOST_PAYLOAD_BYTES + ", multiples of 4");
+        }
     }
 
     @Override
@@ -260,28 +298,31 @@ final class RingConsumer implements FaultConsumer {
             joinLanes();
             ConsumerLane[] all = lanes;
             for (int i = 0; i < all.length; i++) {
-                all[i].release();
                 all[i].submit();
             }
             for (int i = 0; i < all.length && n < limit; i++) {
                 int t = turn >= all.length ? 0 : turn;
                 turn = t + 1;
                 ConsumerLane lane = all[t];
-                // In this order: what an ended lane has published is then in its ring already.
-                boolean ended = lane.lane.isEnded();
-                int taken = lane.drain(handler, shown, Math.min(TURN, limit - n));
+                int some = Math.min(TURN, limit - n);
+                int taken = lane.drain(handler, shown, some);
+                if (taken == 0 && lane.isEnded()) {
+                    // In this order: what an ended lane has published is in its ring now.
+                    taken = lane.drain(handler, shown, some);
+                    if (taken == 0) {
+                        leave(lane);
+                        lane.endRest(handler);
+                    }
+                }
                 if (taken > 0) {
                     n += taken;
                     lane.submit();
-                } else if (ended) {
-                    leave(lane);
-                    lane.endRest(handler);
                 }
             }
             return n;
         } finally {
             busy = false;
-            if (leaving || (queue.isClosing() && lanes.length == 0)) {
+            if (leaving || (lanes.length == 0 && queue.isClosing())) {
                 leave();
             }
         }
@@ -355,7 +396,7 @@ final class RingConsumer implements FaultConsumer {
             return true;
         }
         for (ConsumerLane lane : lanes) {
-            if (lane.isReady() || lane.lane.isEnded()) {
+            if (lane.isReady()) {
                 return true;
             }
         }
@@ -381,7 +422,7 @@ final class RingConsumer implements FaultConsumer {
             if (lane == null || isJoined(lane) || !lane.hold()) {
                 continue;
             }
-            ConsumerLane joined = new ConsumerLane(lane, config.entries());
+            ConsumerLane joined = ConsumerLane.of(lane);
             lanes = Arrays.copyOf(lanes, lanes.length + 1);
             lanes[lanes.length - 1] = joined;
             @Nullable ConsumerLane[] numbered = byNumber.clone();
@@ -403,7 +444,7 @@ final class RingConsumer implements FaultConsumer {
     }
 
     private void leave(ConsumerLane gone) {
-        revocationsOfGoneLanes += revocations(gone);
+        revocationsOfGoneLanes += gone.revocations();
         ConsumerLane[] rest = new ConsumerLane[lanes.length - 1];
         int n = 0;
         for (ConsumerLane lane : lanes) {
@@ -512,5 +553,16 @@ final class RingConsumer implements FaultConsumer {
     @Nullable
     FaultWorker worker() {
         return worker;
+    }
+
+    /** Keeps the fields above off the lines of what comes after them. */
+    @SuppressWarnings("unused")
+    private static final class Alone extends RingConsumer {
+        long after0, after1, after2, after3, after4, after5, after6, after7;
+        long after8, after9, after10, after11, after12, after13, after14, after15;
+
+        Alone(FaultQueue queue, boolean confined) {
+            super(queue, confined);
+        }
     }
 }

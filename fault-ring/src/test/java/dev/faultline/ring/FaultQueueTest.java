@@ -654,7 +654,7 @@ class FaultQueueTest {
         String dump = queue.dump();
         assertTrue(dump.contains("3 of 8 slots used"), dump);
         assertTrue(dump.contains("waiting, age "), dump);
-        assertTrue(dump.contains("assembling, device 12, pasid 34, group 56, requests 1, first 0x789000"), dump);
+        assertTrue(dump.contains("assembling, device 12, requests 1, pasid 34, group 56, first 0x789000"), dump);
         producer.poll();
         dump = queue.dump();
         assertTrue(dump.contains("delivered, age "), dump);

@@ -2,7 +2,7 @@ package dev.faultline.ring;
 
 import dev.faultline.ring.internal.EntryReader;
 import dev.faultline.ring.internal.EntryWriter;
-import dev.faultline.ring.internal.RingLayout;
+import dev.faultline.ring.internal.Stamps;
 import dev.faultline.ring.internal.Wakeup;
 import java.lang.foreign.MemorySegment;
 import java.util.function.BooleanSupplier;
@@ -286,10 +286,10 @@ public final class GateOrder {
 
         /** Made by jcstress, once for each run of the two actors. */
         public SignalAgainstSleep() {
-            MemorySegment memory = MemorySegment.ofArray(new long[(int) (RingLayout.bytes(1) / Long.BYTES)]);
-            writer = new EntryWriter(memory, 0, 1);
-            reader = new EntryReader(memory, 0, 1);
-            writer.claim();
+            MemorySegment memory = MemorySegment.ofArray(new long[2 * Stamps.ENTRY_BYTES / Long.BYTES]);
+            writer = EntryWriter.of(memory, 0, 2);
+            reader = EntryReader.of(memory, 0, 2);
+            writer.stage(1);
         }
 
         /**
@@ -299,7 +299,7 @@ public final class GateOrder {
          */
         @Actor
         public void sleeper(L_Result r) {
-            r.r1 = sleep.sleep(reader::isReady);
+            r.r1 = sleep.sleep(() -> reader.next() != 0);
         }
 
         /** Publishes, and signals. */

@@ -41,7 +41,7 @@ public final class Laps {
             queue = FaultQueue.open(
                     QueueConfig.of(entries).withLanes(1).withDeadlineNs(0).withLargestGroup(2));
             producer = queue.producer(entries, (tag, code) -> answers.add(code == Answer.SUCCESS ? tag : -tag));
-            consumer = new RingConsumer(queue, false);
+            consumer = RingConsumer.of(queue, false);
             if (consumer.post(Loop.READS, entries) != Result.OK) {
                 throw new IllegalStateException("the post was refused");
             }

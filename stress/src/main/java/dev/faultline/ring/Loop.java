@@ -34,7 +34,7 @@ final class Loop implements CompletionHandler {
     Loop(QueueConfig config) {
         queue = FaultQueue.open(config);
         producer = (Lane) queue.producer(2, this::told);
-        consumer = new RingConsumer(queue, false);
+        consumer = RingConsumer.of(queue, false);
         bound = queue.consumer();
     }
 

@@ -196,7 +196,7 @@ public final class ReadsEnd {
     /** A queue that has no lane yet. */
     private static final class Joining implements CompletionHandler {
         final FaultQueue queue = FaultQueue.open(Loop.CONFIG);
-        final RingConsumer consumer = new RingConsumer(queue, false);
+        final RingConsumer consumer = RingConsumer.of(queue, false);
         private final StringBuilder told = new StringBuilder();
         private @Nullable FaultProducer producer;
         private int groups;

@@ -1,9 +1,12 @@
 package dev.faultline.stress;
 
+import dev.faultline.ffm.CacheLine;
 import dev.faultline.ffm.SharedWords;
 import dev.faultline.ring.internal.EntryReader;
 import dev.faultline.ring.internal.EntryWriter;
-import dev.faultline.ring.internal.RingLayout;
+import dev.faultline.ring.internal.Stamps;
+import dev.faultline.ring.internal.WordReader;
+import dev.faultline.ring.internal.WordWriter;
 import java.lang.foreign.MemorySegment;
 import org.openjdk.jcstress.annotations.Actor;
 import org.openjdk.jcstress.annotations.Expect;
@@ -13,11 +16,11 @@ import org.openjdk.jcstress.annotations.State;
 import org.openjdk.jcstress.infra.results.II_Result;
 
 /**
- * Entries through a ring: seen in order, whole, and never before they are published.
+ * Entries and words through a ring: seen in order, whole, and never before they are published.
  *
- * <p>Would catch: a tail that is stored before the entry's bytes, or read after them (old bytes, or a torn entry); a head that
- * is stored before the last read of the entry, or whose reader writes before it has looked (the new entry seen in the old
- * one's place).
+ * <p>Would catch: a stamp that is stored before the entry's bytes, or read after them (old bytes, or a torn entry); a batch whose
+ * first stamp is stored before the others; a count of words taken that is stored before the last read of a word, or whose reader
+ * writes before it has looked (the new word seen in the old one's place); a read posted again before its entry was read.
  */
 public final class EntryOrder {
     private static final int TORN = -1;
@@ -25,42 +28,56 @@ public final class EntryOrder {
 
     private EntryOrder() {}
 
-    /** Both ends of a ring in plain Java memory; an entry holds one number eight times over. */
+    /** Both ends of a ring of entries, and of one of words back, in plain Java memory; an entry holds one number seven times. */
     private static final class Ends {
-        private final MemorySegment memory;
-        final EntryWriter writer;
-        final EntryReader reader;
+        private static final int CAPACITY = 2;
+        private static final long WORDS = CacheLine.BYTES;
+        private static final long TAKEN = 2L * CacheLine.BYTES;
 
-        Ends(int capacity) {
-            memory = MemorySegment.ofArray(new long[(int) (RingLayout.bytes(capacity) / Long.BYTES)]);
-            writer = new EntryWriter(memory, 0, capacity);
-            reader = new EntryReader(memory, 0, capacity);
-        }
+        private final MemorySegment memory = MemorySegment.ofArray(new long[3 * CacheLine.BYTES / Long.BYTES]);
+        final EntryWriter writer = EntryWriter.of(memory, 0, CAPACITY);
+        final EntryReader reader = EntryReader.of(memory, 0, CAPACITY);
+        final WordWriter wordWriter = WordWriter.of(memory, WORDS, 1, memory, TAKEN);
+        final WordReader wordReader = WordReader.of(memory, WORDS, 1, memory, TAKEN);
 
-        boolean write(long value) {
-            long entry = writer.claim();
-            if (entry < 0) {
-                return false;
-            }
-            for (int i = 0; i < RingLayout.ENTRY_BYTES; i += Long.BYTES) {
+        void write(long value) {
+            long entry = writer.next();
+            for (int i = Long.BYTES; i < Stamps.ENTRY_BYTES; i += Long.BYTES) {
                 SharedWords.putLong(memory, entry + i, value);
             }
-            return true;
+            writer.stage(value);
         }
 
         /** The number in the next entry, 0 if there is none. */
         int read() {
-            long entry = reader.next();
-            if (entry < 0) {
+            long value = reader.next();
+            if (value == 0) {
                 return 0;
             }
-            long value = SharedWords.getLong(memory, entry);
-            for (int i = Long.BYTES; i < RingLayout.ENTRY_BYTES; i += Long.BYTES) {
+            long entry = reader.entry();
+            for (int i = Long.BYTES; i < Stamps.ENTRY_BYTES; i += Long.BYTES) {
                 if (SharedWords.getLong(memory, entry + i) != value) {
                     value = TORN;
                 }
             }
             reader.advance();
+            return (int) value;
+        }
+
+        boolean writeWord(long value) {
+            if (!wordWriter.hasRoom(1)) {
+                return false;
+            }
+            wordWriter.stage(value);
+            wordWriter.publish();
+            return true;
+        }
+
+        int readWord() {
+            long value = wordReader.next();
+            if (value != 0) {
+                wordReader.advance();
+            }
             return (int) value;
         }
     }
@@ -73,7 +90,7 @@ public final class EntryOrder {
     @Outcome(expect = Expect.FORBIDDEN, desc = "Second without first, or an entry with old bytes.")
     @State
     public static class OneByOne {
-        private final Ends ends = new Ends(2);
+        private final Ends ends = new Ends();
 
         /** Made by jcstress, once for each run of the two actors. */
         public OneByOne() {}
@@ -106,7 +123,7 @@ public final class EntryOrder {
     @Outcome(expect = Expect.FORBIDDEN, desc = "One without the other, or an entry with old bytes.")
     @State
     public static class Batch {
-        private final Ends ends = new Ends(2);
+        private final Ends ends = new Ends();
 
         /** Made by jcstress, once for each run of the two actors. */
         public Batch() {}
@@ -131,29 +148,29 @@ public final class EntryOrder {
         }
     }
 
-    /** A ring of one entry, full: what is written next takes the place of what is being read. */
+    /** A ring of two entries, full: the third takes the place of the first, once a word has said that it was read. */
     @JCStressTest
-    @Outcome(
-            id = "1, 0",
-            expect = Expect.ACCEPTABLE,
-            desc = "read first -> give back -> reader -> second, or no room yet")
-    @Outcome(id = "1, 2", expect = Expect.ACCEPTABLE, desc = "read first -> give back -> second -> read second")
+    @Outcome(id = "1, 0", expect = Expect.ACCEPTABLE, desc = "read first -> reader -> third, or no word yet")
+    @Outcome(id = "1, 3", expect = Expect.ACCEPTABLE, desc = "read first -> word -> third -> read third")
     @Outcome(expect = Expect.FORBIDDEN, desc = "Overwritten while it was read, or read again with old bytes.")
     @State
     public static class Reuse {
-        private final Ends ends = new Ends(1);
+        private final Ends ends = new Ends();
 
         /** Made by jcstress, once for each run of the two actors. */
         public Reuse() {
             ends.write(1);
             ends.writer.publish();
+            ends.write(2);
+            ends.writer.publish();
         }
 
-        /** Writes as soon as there is room. */
+        /** Writes as soon as the word is there. */
         @Actor
         public void writer() {
             for (int i = 0; i < TRIES; i++) {
-                if (ends.write(2)) {
+                if (ends.readWord() != 0) {
+                    ends.write(3);
                     ends.writer.publish();
                     return;
                 }
@@ -161,16 +178,56 @@ public final class EntryOrder {
         }
 
         /**
-         * Reads, gives back, and reads again.
+         * Reads, says so, and reads what lies in the same place afterwards.
          *
-         * @param r the two entries
+         * @param r the first and the third entry
          */
         @Actor
         public void reader(II_Result r) {
             r.r1 = ends.read();
-            ends.reader.release();
+            ends.writeWord(1);
+            ends.reader.advance();
             for (int i = 0; i < TRIES && r.r2 == 0; i++) {
                 r.r2 = ends.read();
+            }
+        }
+    }
+
+    /** A ring of one word, full: the next takes its place when it was taken. */
+    @JCStressTest
+    @Outcome(id = "1, 0", expect = Expect.ACCEPTABLE, desc = "take first -> reader -> second, or no room yet")
+    @Outcome(id = "1, 2", expect = Expect.ACCEPTABLE, desc = "take first -> give back -> second -> take second")
+    @Outcome(expect = Expect.FORBIDDEN, desc = "Overwritten before it was taken, or taken twice.")
+    @State
+    public static class WordAgain {
+        private final Ends ends = new Ends();
+
+        /** Made by jcstress, once for each run of the two actors. */
+        public WordAgain() {
+            ends.writeWord(1);
+        }
+
+        /** Writes as soon as there is room. */
+        @Actor
+        public void writer() {
+            for (int i = 0; i < TRIES; i++) {
+                if (ends.writeWord(2)) {
+                    return;
+                }
+            }
+        }
+
+        /**
+         * Takes, gives back, and takes again.
+         *
+         * @param r the two words
+         */
+        @Actor
+        public void reader(II_Result r) {
+            r.r1 = ends.readWord();
+            ends.wordReader.release();
+            for (int i = 0; i < TRIES && r.r2 == 0; i++) {
+                r.r2 = ends.readWord();
             }
         }
     }

@@ -2,7 +2,7 @@ package dev.faultline.stress;
 
 import dev.faultline.ring.internal.EntryReader;
 import dev.faultline.ring.internal.EntryWriter;
-import dev.faultline.ring.internal.RingLayout;
+import dev.faultline.ring.internal.Stamps;
 import dev.faultline.ring.internal.Wakeup;
 import java.lang.foreign.MemorySegment;
 import org.openjdk.jcstress.annotations.Actor;
@@ -39,10 +39,10 @@ public final class SleepAndWake {
 
         /** Made by jcstress, once for each run of the two actors. */
         public Signal() {
-            MemorySegment memory = MemorySegment.ofArray(new long[(int) (RingLayout.bytes(1) / Long.BYTES)]);
-            writer = new EntryWriter(memory, 0, 1);
-            reader = new EntryReader(memory, 0, 1);
-            writer.claim();
+            MemorySegment memory = MemorySegment.ofArray(new long[2 * Stamps.ENTRY_BYTES / Long.BYTES]);
+            writer = EntryWriter.of(memory, 0, 2);
+            reader = EntryReader.of(memory, 0, 2);
+            writer.stage(1);
         }
 
         /**
@@ -53,7 +53,7 @@ public final class SleepAndWake {
         @Actor
         public void sleeper(ZZ_Result r) {
             wakeup.announce();
-            r.r1 = reader.isReady();
+            r.r1 = reader.next() != 0;
             if (r.r1) {
                 wakeup.cancel();
             }

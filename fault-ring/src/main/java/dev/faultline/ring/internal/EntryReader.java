@@ -1,87 +1,78 @@
 package dev.faultline.ring.internal;
 
+import dev.faultline.ffm.PaddedBefore;
 import dev.faultline.ffm.SharedWords;
 import java.lang.foreign.MemorySegment;
 
 /**
- * The reading end of a ring.
+ * The reading end of a ring of 64-byte entries, see {@link Stamps}.
  *
- * <p>Threads: one at a time; a change of thread needs a happens-before edge. Ownership: the memory is the caller's; an entry
- * may be read from {@link #next} until {@link #release}. Progress: wait-free. What the other end writes ({@code tail}) is read
- * once into a local and checked: a value out of range is taken as no news.
+ * <p>Threads: one at a time; a change of thread needs a happens-before edge. Ownership: the memory is the caller's; an entry may
+ * be read until the other end is told, by whatever lets it write, that it may be written again. Progress: wait-free.
  */
-public final class EntryReader {
+public abstract class EntryReader extends PaddedBefore {
     private final MemorySegment memory;
-    private final long tailOffset;
-    private final long headOffset;
-    private final long entries;
+    private final long base;
     private final int capacity;
-    private final int mask;
-    private long head;
-    private long released;
-    private long tailSeen;
+    private int index;
+    private long lap = Stamps.FIRST_LAP;
+
+    private EntryReader(MemorySegment memory, long base, int capacity) {
+        this.memory = memory;
+        this.base = base;
+        this.capacity = Stamps.checkCapacity(capacity, 2, Stamps.ENTRY_BYTES, base, memory.byteSize());
+    }
 
     /**
-     * An end of an empty ring.
+     * The reading end of a ring of which nothing was read.
      *
      * @param memory where the ring is
-     * @param base its first byte, see {@link RingLayout}
-     * @param capacity entries, a power of two
+     * @param base its first byte
+     * @param capacity entries, 2 or more
+     * @return the end
+     * @throws IllegalArgumentException if the ring does not lie inside the memory
      */
-    public EntryReader(MemorySegment memory, long base, int capacity) {
-        this.memory = memory;
-        this.tailOffset = base + RingLayout.TAIL_OFFSET;
-        this.headOffset = base + RingLayout.HEAD_OFFSET;
-        this.entries = base + RingLayout.ENTRIES_OFFSET;
-        this.capacity = capacity;
-        this.mask = capacity - 1;
+    public static EntryReader of(MemorySegment memory, long base, int capacity) {
+        return new Alone(memory, base, capacity);
     }
 
     /**
-     * The next entry, which stays the next until {@link #advance}.
+     * Looks for the next entry.
      *
-     * @return where it is, in bytes from the start of the memory, or -1 if there is none
+     * @return the user's bits of its stamp, or 0 if there is no entry
      */
     public long next() {
-        long h = head;
-        if (h == tailSeen && !hasNews(h)) {
-            return -1;
-        }
-        return entries + (h & mask) * RingLayout.ENTRY_BYTES;
+        // Acquire: the rest of the entry is seen.
+        long low = SharedWords.getLongAcquire(memory, entry()) ^ lap;
+        return low >>> Stamps.LAP_SHIFT == 0 ? low : 0;
     }
 
-    private boolean hasNews(long h) {
-        // Acquire: the bytes of the entries below this tail are seen.
-        long tail = SharedWords.getLongAcquire(memory, tailOffset);
-        if (tail <= h || tail - released > capacity) {
-            return false;
-        }
-        tailSeen = tail;
-        return true;
-    }
-
-    /** Whether there is an entry now; looks at the other end's word when none is known of. */
-    public boolean isReady() {
-        return head != tailSeen || hasNews(head);
+    /** Where the next entry is, in bytes from the start of the memory; there to be read once {@link #next} has found it. */
+    public long entry() {
+        return base + (long) index * Stamps.ENTRY_BYTES;
     }
 
     /** The index of the next entry in the ring, 0 to capacity - 1. */
     public int index() {
-        return (int) head & mask;
+        return index;
     }
 
-    /** Goes past the next entry, which stays readable until {@link #release}. */
+    /** Goes past the next entry. */
     public void advance() {
-        head++;
+        if (++index == capacity) {
+            index = 0;
+            lap = Stamps.nextLap(lap);
+        }
     }
 
-    /** Gives every entry passed back to the other end. */
-    public void release() {
-        long h = head;
-        if (h != released) {
-            // Release: this end's reads of the entries are done before the other end sees that it may overwrite them.
-            SharedWords.setLongRelease(memory, headOffset, h);
-            released = h;
+    /** Keeps the fields above off the lines of what comes after them. */
+    @SuppressWarnings("unused")
+    private static final class Alone extends EntryReader {
+        long after0, after1, after2, after3, after4, after5, after6, after7;
+        long after8, after9, after10, after11, after12, after13, after14, after15;
+
+        Alone(MemorySegment memory, long base, int capacity) {
+            super(memory, base, capacity);
         }
     }
 }

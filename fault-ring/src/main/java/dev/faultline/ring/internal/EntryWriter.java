@@ -1,104 +1,111 @@
 package dev.faultline.ring.internal;
 
+import dev.faultline.ffm.PaddedBefore;
 import dev.faultline.ffm.SharedWords;
 import java.lang.foreign.MemorySegment;
 
 /**
- * The writing end of a ring.
+ * The writing end of a ring of 64-byte entries, see {@link Stamps}.
  *
- * <p>Threads: one at a time; a change of thread needs a happens-before edge. Ownership: the memory is the caller's. Progress:
- * wait-free. What the other end writes ({@code head}) is read once into a local and checked: a value out of range is taken as
- * no news, so a peer that scribbles can stop this end, never lead it outside the ring.
+ * <p>Threads: one at a time; a change of thread needs a happens-before edge. Ownership: the memory is the caller's, who also sees
+ * to it that the reading end is never lapped. Progress: wait-free, and nothing the other end writes is read.
  */
-public final class EntryWriter {
+public abstract class EntryWriter extends PaddedBefore {
     private final MemorySegment memory;
-    private final long tailOffset;
-    private final long headOffset;
-    private final long entries;
+    private final long base;
     private final int capacity;
-    private final int mask;
-    private long tail;
-    private long published;
-    private long headSeen;
+    private int index;
+    private long lap = Stamps.FIRST_LAP;
+
+    /** The index up to which entries are published: what is staged begins there. */
+    private int published;
+
+    /** The stamp that publishes the batch, while there is one. */
+    private long heldStamp;
+
+    private EntryWriter(MemorySegment memory, long base, int capacity) {
+        this.memory = memory;
+        this.base = base;
+        this.capacity = Stamps.checkCapacity(capacity, 2, Stamps.ENTRY_BYTES, base, memory.byteSize());
+    }
 
     /**
-     * An end of an empty ring.
+     * The writing end of a ring that holds zeros.
      *
      * @param memory where the ring is
-     * @param base its first byte, see {@link RingLayout}
-     * @param capacity entries, a power of two
+     * @param base its first byte
+     * @param capacity entries, 2 or more
+     * @return the end
+     * @throws IllegalArgumentException if the ring does not lie inside the memory
      */
-    public EntryWriter(MemorySegment memory, long base, int capacity) {
-        this.memory = memory;
-        this.tailOffset = base + RingLayout.TAIL_OFFSET;
-        this.headOffset = base + RingLayout.HEAD_OFFSET;
-        this.entries = base + RingLayout.ENTRIES_OFFSET;
-        this.capacity = capacity;
-        this.mask = capacity - 1;
+    public static EntryWriter of(MemorySegment memory, long base, int capacity) {
+        return new Alone(memory, base, capacity);
     }
 
     /**
-     * Takes the next entry for writing. What it holds from its last use is scrap: write every field.
+     * The next entry to write. What it holds from its last use is scrap.
      *
-     * @return where the entry is, in bytes from the start of the memory, or -1 if the ring is full
+     * @return where it is, in bytes from the start of the memory; its first 8 bytes are the stamp's
      */
-    public long claim() {
-        long t = tail;
-        if (t - headSeen >= capacity && !hasRoom(t)) {
-            return -1;
-        }
-        tail = t + 1;
-        return entries + (t & mask) * RingLayout.ENTRY_BYTES;
+    public long next() {
+        return base + (long) index * Stamps.ENTRY_BYTES;
     }
 
-    private boolean hasRoom(long t) {
-        // Acquire: the other end's reads of the entry are over before its head passes it, so this end may overwrite it.
-        long head = SharedWords.getLongAcquire(memory, headOffset);
-        if (head < headSeen || head > published) {
-            return false;
-        }
-        headSeen = head;
-        return t - head < capacity;
-    }
-
-    /** How many entries are claimed and not published. */
-    public int staged() {
-        return (int) (tail - published);
-    }
-
-    /** How many entries the other end has given back, as far as this end has looked; never more than were published. */
-    public long headSeen() {
-        return headSeen;
-    }
-
-    /** Whether the next {@link #claim} finds room; looks at the other end's word when none is known of. */
-    public boolean canClaim() {
-        return tail - headSeen < capacity || hasRoom(tail);
-    }
-
-    /** Looks how far the other end is. */
-    public void refresh() {
-        hasRoom(tail);
-    }
-
-    /** The position the next claim takes: entries claimed since the ring was made. */
-    public long position() {
-        return tail;
+    /** The index of the next entry in the ring, 0 to capacity - 1. */
+    public int index() {
+        return index;
     }
 
     /**
-     * Lets the other end see every entry claimed.
+     * Stages the next entry, whose bytes but for the stamp are written. Fewer are staged at once than the ring
+     * holds.
+     *
+     * @param low the user's bits of the stamp, not 0
+     */
+    public void stage(long low) {
+        long entry = next();
+        long stamp = lap | low;
+        if (index == published) {
+            heldStamp = stamp;
+        } else {
+            // Release, as it is read by itself once the first of the batch has been seen.
+            SharedWords.setLongRelease(memory, entry, stamp);
+        }
+        if (++index == capacity) {
+            index = 0;
+            lap = Stamps.nextLap(lap);
+        }
+    }
+
+    /** How many entries are staged and not published. */
+    public int staged() {
+        int staged = index - published;
+        return staged < 0 ? staged + capacity : staged;
+    }
+
+    /**
+     * Lets the other end see every entry staged.
      *
      * @return whether there was any
      */
     public boolean publish() {
-        long t = tail;
-        if (t == published) {
+        if (index == published) {
             return false;
         }
-        // Release: the entries' bytes are seen by whoever sees this tail.
-        SharedWords.setLongRelease(memory, tailOffset, t);
-        published = t;
+        // Release: all of the batch is seen by whoever sees this stamp.
+        SharedWords.setLongRelease(memory, base + (long) published * Stamps.ENTRY_BYTES, heldStamp);
+        published = index;
         return true;
+    }
+
+    /** Keeps the fields above off the lines of what comes after them. */
+    @SuppressWarnings("unused")
+    private static final class Alone extends EntryWriter {
+        long after0, after1, after2, after3, after4, after5, after6, after7;
+        long after8, after9, after10, after11, after12, after13, after14, after15;
+
+        Alone(MemorySegment memory, long base, int capacity) {
+            super(memory, base, capacity);
+        }
     }
 }

@@ -8,63 +8,89 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.faultline.ffm.CacheLine;
 import dev.faultline.ffm.Region;
 import dev.faultline.ffm.SharedWords;
+import java.lang.foreign.MemorySegment;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** What a ring promises, for several capacities and at an offset in its memory; the other end is played by the test. */
+/** What the two kinds of ring promise, for several capacities and at an offset in their memory. */
 class RingTest {
     private static final long BASE = 3L * CacheLine.BYTES;
+    private static final long TAKEN = CacheLine.BYTES;
+
+    /** More laps than a stamp can tell apart. */
+    private static final int LAPS = 70_000;
 
     private static Region region(int capacity) {
-        return Region.allocate(BASE + RingLayout.bytes(capacity));
+        return Region.allocate(BASE + (long) capacity * Stamps.ENTRY_BYTES);
     }
 
-    @Test
-    void everyWordIsWhereThePictureSays() {
-        assertEquals(64, RingLayout.ENTRY_BYTES);
-        assertEquals(0, RingLayout.TAIL_OFFSET);
-        assertEquals(128, RingLayout.HEAD_OFFSET);
-        assertEquals(256, RingLayout.ENTRIES_OFFSET);
-        assertEquals(256 + 128, RingLayout.bytes(1), "rounded up, so that what follows is on lines of its own");
-        assertEquals(256 + 8 * 64, RingLayout.bytes(8));
-        assertEquals(
-                "capacity=6: allowed a power of two",
-                assertThrows(IllegalArgumentException.class, () -> RingLayout.bytes(6))
-                        .getMessage());
+    private static WordWriter wordWriter(Region region, int capacity) {
+        return WordWriter.of(region.segment(), BASE, capacity, region.segment(), TAKEN);
+    }
+
+    private static WordReader wordReader(Region region, int capacity) {
+        return WordReader.of(region.segment(), BASE, capacity, region.segment(), TAKEN);
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {1, 2, 8, 64})
+    @ValueSource(ints = {2, 3, 8, 65})
     void entriesComeOutInOrderOverManyLaps(int capacity) {
         try (Region region = region(capacity)) {
-            EntryWriter writer = new EntryWriter(region.segment(), BASE, capacity);
-            EntryReader reader = new EntryReader(region.segment(), BASE, capacity);
+            MemorySegment memory = region.segment();
+            EntryWriter writer = EntryWriter.of(memory, BASE, capacity);
+            EntryReader reader = EntryReader.of(memory, BASE, capacity);
             long written = 0;
             long read = 0;
-            for (int lap = 0; lap < 1_000; lap++) {
-                int n = 1 + lap % capacity;
+            for (int round = 0; written < (long) LAPS * capacity; round++) {
+                int n = 1 + round % (capacity - 1);
                 for (int i = 0; i < n; i++) {
-                    long entry = writer.claim();
-                    assertEquals(BASE + RingLayout.ENTRIES_OFFSET + (written % capacity) * 64, entry);
-                    SharedWords.putLong(region.segment(), entry, written);
-                    SharedWords.putLong(region.segment(), entry + 56, ~written);
+                    assertEquals(BASE + (written % capacity) * 64, writer.next());
+                    assertEquals(written % capacity, writer.index());
+                    SharedWords.putLong(memory, writer.next() + 56, ~written);
+                    writer.stage(1 + (written & 0xff_ffff));
                     written++;
                 }
                 assertEquals(n, writer.staged());
-                assertEquals(-1, reader.next(), "nothing is seen before it is published");
+                assertEquals(0, reader.next(), "nothing is seen before it is published");
                 assertTrue(writer.publish());
                 assertFalse(writer.publish());
+                assertEquals(0, writer.staged());
                 for (int i = 0; i < n; i++) {
-                    assertTrue(reader.isReady());
+                    assertEquals(1 + (read & 0xff_ffff), reader.next());
                     assertEquals(read % capacity, reader.index());
-                    long entry = reader.next();
-                    assertEquals(read, SharedWords.getLong(region.segment(), entry));
-                    assertEquals(~read, SharedWords.getLong(region.segment(), entry + 56));
+                    assertEquals(~read, SharedWords.getLong(memory, reader.entry() + 56));
                     reader.advance();
                     read++;
                 }
-                assertEquals(-1, reader.next());
+                assertEquals(0, reader.next());
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2, 8, 67})
+    void wordsComeOutInOrderOverManyLaps(int capacity) {
+        try (Region region = region(capacity)) {
+            WordWriter writer = wordWriter(region, capacity);
+            WordReader reader = wordReader(region, capacity);
+            long written = 0;
+            long read = 0;
+            for (int round = 0; written < (long) LAPS * capacity; round++) {
+                int n = 1 + round % capacity;
+                assertTrue(writer.hasRoom(n));
+                for (int i = 0; i < n; i++) {
+                    writer.stage(Stamps.LOW_MASK - (written++ & 0xff_ffff));
+                }
+                assertEquals(n, writer.staged());
+                assertEquals(0, reader.next(), "nothing is seen before it is published");
+                writer.publish();
+                assertEquals(0, writer.staged());
+                for (int i = 0; i < n; i++) {
+                    assertEquals(Stamps.LOW_MASK - (read++ & 0xff_ffff), reader.next());
+                    reader.advance();
+                }
+                assertEquals(0, reader.next());
                 reader.release();
             }
         }
@@ -72,27 +98,25 @@ class RingTest {
 
     @ParameterizedTest
     @ValueSource(ints = {1, 4, 16})
-    void aFullRingRefusesUntilEntriesAreGivenBack(int capacity) {
+    void aFullRingOfWordsHasNoRoomUntilWordsAreGivenBack(int capacity) {
         try (Region region = region(capacity)) {
-            EntryWriter writer = new EntryWriter(region.segment(), BASE, capacity);
-            EntryReader reader = new EntryReader(region.segment(), BASE, capacity);
-            for (int i = 0; i < capacity; i++) {
-                assertTrue(writer.claim() >= 0);
+            WordWriter writer = wordWriter(region, capacity);
+            WordReader reader = wordReader(region, capacity);
+            assertFalse(writer.hasRoom(capacity + 1));
+            for (int i = 1; i <= capacity; i++) {
+                assertTrue(writer.hasRoom(1));
+                writer.stage(i);
             }
-            assertEquals(-1, writer.claim());
-            assertTrue(writer.publish());
-            for (int i = 0; i < capacity; i++) {
-                assertTrue(reader.next() >= 0);
+            assertFalse(writer.hasRoom(1));
+            writer.publish();
+            for (int i = 1; i <= capacity; i++) {
+                assertEquals(i, reader.next());
                 reader.advance();
             }
-            assertEquals(-1, writer.claim(), "passed is not given back");
+            assertFalse(writer.hasRoom(1), "passed is not given back");
             reader.release();
-            for (int i = 0; i < capacity; i++) {
-                assertTrue(writer.claim() >= 0);
-            }
-            assertEquals(-1, writer.claim());
-            assertEquals(capacity, writer.headSeen());
-            assertEquals(2L * capacity, writer.position());
+            assertTrue(writer.hasRoom(capacity));
+            assertFalse(writer.hasRoom(capacity + 1));
         }
     }
 
@@ -101,61 +125,99 @@ class RingTest {
         int capacity = 8;
         for (long bad : new long[] {-1, Long.MIN_VALUE, Long.MAX_VALUE, 1L << 40, 9, 1_000}) {
             try (Region region = region(capacity)) {
-                EntryReader reader = new EntryReader(region.segment(), BASE, capacity);
-                SharedWords.setLongRelease(region.segment(), BASE + RingLayout.TAIL_OFFSET, bad);
-                assertEquals(-1, reader.next(), () -> "tail " + bad);
-                assertFalse(reader.isReady());
-            }
-            try (Region region = region(capacity)) {
-                EntryWriter writer = new EntryWriter(region.segment(), BASE, capacity);
+                WordWriter writer = wordWriter(region, capacity);
                 for (int i = 0; i < capacity; i++) {
-                    assertTrue(writer.claim() >= 0);
+                    assertTrue(writer.hasRoom(1));
+                    writer.stage(1);
                 }
                 writer.publish();
-                SharedWords.setLongRelease(region.segment(), BASE + RingLayout.HEAD_OFFSET, bad);
-                assertEquals(-1, writer.claim(), () -> "head " + bad);
+                SharedWords.setLongRelease(region.segment(), TAKEN, bad);
+                assertFalse(writer.hasRoom(1), () -> "taken " + bad);
+            }
+        }
+        try (Region region = region(capacity)) {
+            EntryReader reader = EntryReader.of(region.segment(), BASE, capacity);
+            for (long bad : new long[] {-1, Long.MIN_VALUE, Long.MAX_VALUE, 1, 2L << 48, 1L << 48}) {
+                SharedWords.setLongRelease(region.segment(), BASE, bad);
+                assertEquals(0, reader.next(), () -> "stamp 0x" + Long.toHexString(bad));
             }
         }
     }
 
     @Test
-    void twoThreadsPassAMillionEntries() throws Exception {
+    void aRingHasToLieInsideItsMemory() {
+        try (Region region = Region.allocate(256)) {
+            MemorySegment memory = region.segment();
+            for (int capacity : new int[] {Integer.MIN_VALUE, -1, 0, 1, 5, Integer.MAX_VALUE}) {
+                IllegalArgumentException refused =
+                        assertThrows(IllegalArgumentException.class, () -> EntryWriter.of(memory, 0, capacity));
+                assertEquals(
+                        "capacity=" + capacity + ", base=0: allowed 2 or more, and what lies, aligned to 128,"
+                                + " inside 256 bytes",
+                        refused.getMessage());
+            }
+            assertThrows(IllegalArgumentException.class, () -> EntryReader.of(memory, 64, 2));
+            assertThrows(IllegalArgumentException.class, () -> WordReader.of(memory, -128, 2, memory, 0));
+            assertThrows(IllegalArgumentException.class, () -> WordWriter.of(memory, 0, 33, memory, 0));
+        }
+    }
+
+    @Test
+    void twoThreadsPassAMillionEntriesOnCreditGivenBackInWords() throws Exception {
         int capacity = 64;
+        int credit = capacity - 1;
         long count = 1_000_000;
-        try (Region region = region(capacity)) {
-            EntryReader reader = new EntryReader(region.segment(), BASE, capacity);
+        try (Region region = region(capacity);
+                Region back = region(capacity)) {
+            MemorySegment memory = region.segment();
+            EntryReader reader = EntryReader.of(memory, BASE, capacity);
+            WordWriter credits = wordWriter(back, capacity);
             Thread thread = Thread.ofPlatform().start(() -> {
-                EntryWriter writer = new EntryWriter(region.segment(), BASE, capacity);
+                EntryWriter writer = EntryWriter.of(memory, BASE, capacity);
+                WordReader given = wordReader(back, capacity);
+                long free = credit;
                 for (long i = 0; i < count; ) {
-                    long entry = writer.claim();
-                    if (entry < 0) {
+                    for (; given.next() != 0; given.advance()) {
+                        free += given.next();
+                    }
+                    given.release();
+                    if (free == 0) {
                         writer.publish();
                         Thread.onSpinWait();
                         continue;
                     }
-                    for (int word = 0; word < 8; word++) {
-                        SharedWords.putLong(region.segment(), entry + word * 8L, i + word);
+                    free--;
+                    for (int word = 1; word < 8; word++) {
+                        SharedWords.putLong(memory, writer.next() + word * 8L, i + word);
                     }
+                    writer.stage(1 + i);
                     if (++i % 16 == 0) {
                         writer.publish();
                     }
                 }
                 writer.publish();
             });
+            int owed = 0;
             for (long i = 0; i < count; ) {
-                long entry = reader.next();
-                if (entry < 0) {
-                    reader.release();
+                if (reader.next() == 0) {
+                    if (owed > 0 && credits.hasRoom(1)) {
+                        credits.stage(owed);
+                        credits.publish();
+                        owed = 0;
+                    }
                     Thread.onSpinWait();
                     continue;
                 }
-                for (int word = 0; word < 8; word++) {
-                    assertEquals(i + word, SharedWords.getLong(region.segment(), entry + word * 8L));
+                assertEquals(1 + i, reader.next());
+                for (int word = 1; word < 8; word++) {
+                    assertEquals(i + word, SharedWords.getLong(memory, reader.entry() + word * 8L));
                 }
                 reader.advance();
+                owed++;
                 i++;
             }
             thread.join();
+            assertEquals(0, reader.next());
         }
     }
 }
