@@ -694,35 +694,20 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
     }
 
     String dump() {
-        String[] result = new String[1];
-        if (!gate.call(() -> result[0] = dumpHere(), LOOK_LIMIT_NS)) {
-            if (!hold()) {
-                return "lane " + index + ": closed\n";
-            }
+        @Nullable LaneDump[] result = new LaneDump[1];
+        if (!gate.call(() -> result[0] = dumpHere(), LOOK_LIMIT_NS) && hold()) {
             try {
-                return dumpHere();
+                result[0] = dumpHere();
             } finally {
                 letGo();
             }
         }
-        return result[0];
+        LaneDump seen = result[0];
+        return seen == null ? "lane " + index + ": closed\n" : seen.text();
     }
 
-    private String dumpHere() {
-        if (closed) {
-            return "lane " + index + ": closed\n";
-        }
-        StringBuilder text = new StringBuilder("lane ")
-                .append(index)
-                .append(": ")
-                .append(table.used())
-                .append(" of ")
-                .append(layout.allocation())
-                .append(" slots used, ")
-                .append(reads.total())
-                .append(" reads posted\n");
-        table.dump(text, System.nanoTime());
-        return text.toString();
+    private @Nullable LaneDump dumpHere() {
+        return closed ? null : new LaneDump(index, layout.allocation(), reads.total(), table.inUse(System.nanoTime()));
     }
 
     @Override

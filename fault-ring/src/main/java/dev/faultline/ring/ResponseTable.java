@@ -6,6 +6,7 @@ import dev.faultline.ffm.PageFaultLayout;
 import dev.faultline.ffm.Region;
 import dev.faultline.ffm.SharedWords;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.function.IntConsumer;
 
 /**
@@ -42,8 +43,6 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
     static final int ANSWERED = 4;
     /** The group is answered {@link Answer#INVALID}; the sink has not been told. */
     static final int REFUSED = 5;
-
-    private static final String[] STATE_NAMES = {"free", "assembling", "waiting", "delivered", "answered", "answered"};
 
     private static final int SLOT_WORDS = 4;
     private static final int COOKIE_STATE = 0;
@@ -452,35 +451,22 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
         return newest;
     }
 
-    void dump(StringBuilder text, long nowNs) {
-        for (int slot = 0; slot < slots; slot++) {
-            int state = state(slot);
-            if (state == FREE) {
-                continue;
+    /** The slots in use, as {@link LaneDump} has them. */
+    long[] inUse(long nowNs) {
+        long[] groups = new long[used() * LaneDump.WORDS];
+        int n = 0;
+        // The second bound is for a reader that is not inside, which the count may have left behind.
+        for (int slot = 0; slot < slots && n < groups.length; slot++) {
+            if (state(slot) != FREE) {
+                groups[n] = words[at(slot) + COOKIE_STATE];
+                groups[n + 1] = words[at(slot) + SIZE_DEVICE];
+                groups[n + 2] = nowNs - raisedAtNs(slot);
+                groups[n + 3] = SharedWords.getLong(recordMemory, record(slot, 0) + PageFaultLayout.PASID_OFFSET);
+                groups[n + 4] = SharedWords.getLong(recordMemory, record(slot, 0) + PageFaultLayout.ADDRESS_OFFSET);
+                n += LaneDump.WORDS;
             }
-            text.append("  cookie 0x")
-                    .append(Integer.toHexString(cookie(slot)))
-                    .append(' ')
-                    .append(STATE_NAMES[state]);
-            if (state == WAITING || state == DELIVERED) {
-                text.append(", age ").append((nowNs - raisedAtNs(slot)) / 1_000).append(" us");
-            }
-            text.append(", device ").append(device(slot)).append(", requests ").append(size(slot));
-            if (state == ASSEMBLING || state == WAITING) {
-                describe(text, record(slot, 0));
-            }
-            text.append('\n');
         }
-    }
-
-    /** The first record, of a group whose records are here. */
-    private void describe(StringBuilder text, long record) {
-        text.append(", pasid ")
-                .append(SharedWords.getInt(recordMemory, record + PageFaultLayout.PASID_OFFSET))
-                .append(", group ")
-                .append(SharedWords.getInt(recordMemory, record + PageFaultLayout.GROUP_OFFSET))
-                .append(", first 0x")
-                .append(Long.toHexString(SharedWords.getLong(recordMemory, record + PageFaultLayout.ADDRESS_OFFSET)));
+        return n == groups.length ? groups : Arrays.copyOf(groups, n);
     }
 
     @Override
