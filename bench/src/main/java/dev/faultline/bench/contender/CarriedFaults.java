@@ -14,6 +14,7 @@ final class CarriedFaults implements Contest {
     private final Carrier carrier;
     private final Requester requester;
     private final Responder responder;
+    private final int held;
     private long readFields;
 
     /**
@@ -23,7 +24,19 @@ final class CarriedFaults implements Contest {
      * @param carrier makes the carrier; its answers go to the table it is given
      */
     CarriedFaults(int window, Function<Outstanding, Carrier> carrier) {
-        this.outstanding = Outstanding.of(window);
+        this(window, 0, carrier);
+    }
+
+    /**
+     * A loop over a carrier whose responder leaves the latest requests unanswered.
+     *
+     * @param window requests under way at once beside those, a power of two
+     * @param held how many requests the responder holds, also between slices
+     * @param carrier makes the carrier; its answers go to the table it is given
+     */
+    CarriedFaults(int window, int held, Function<Outstanding, Carrier> carrier) {
+        this.held = held;
+        this.outstanding = Outstanding.of(window + held);
         this.carrier = carrier.apply(outstanding);
         this.requester = this.carrier.requester();
         this.responder = this.carrier.responder();
@@ -32,6 +45,11 @@ final class CarriedFaults implements Contest {
     @Override
     public void begin() {
         requester.begin();
+    }
+
+    @Override
+    public void prepare() {
+        responder.awaitIdle();
     }
 
     @Override
@@ -59,7 +77,7 @@ final class CarriedFaults implements Contest {
 
     @Override
     public void end() {
-        while (outstanding.underWay() > 0) {
+        while (outstanding.underWay() > held) {
             requester.receive();
             Thread.onSpinWait();
         }
@@ -82,6 +100,16 @@ final class CarriedFaults implements Contest {
                 Thread.onSpinWait();
             }
         }
+    }
+
+    @Override
+    public void wake() {
+        responder.wake();
+    }
+
+    @Override
+    public boolean responderSleeps() {
+        return responder.sleeps();
     }
 
     @Override

@@ -20,7 +20,7 @@ public record Contender(Kind kind, int window) {
         if (window <= 0 || Integer.bitCount(window) != 1) {
             throw new IllegalArgumentException("window=" + window + ": allowed a power of two");
         }
-        if (window != 1 && (kind == Kind.PINGPONG || kind == Kind.LOOP)) {
+        if (window != 1 && kind.isOneAtATime()) {
             throw new IllegalArgumentException("window=" + window + ": allowed 1 with kind=" + kind.key());
         }
     }

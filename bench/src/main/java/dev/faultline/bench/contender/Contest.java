@@ -3,11 +3,11 @@ package dev.faultline.bench.contender;
 /**
  * One thing to measure: a requester that makes round trips and a responder that answers them.
  *
- * <p>Threads: one requester thread and one responder thread, the same two for the whole life.
+ * <p>Threads: one requester thread and one responder thread, and as many helpers as {@link #helpers} says; the same for the whole life.
  *
- * <p>Lifetime: between two slices neither loop runs, and nothing is outstanding.
+ * <p>Lifetime: between two slices no loop runs, and nothing is under way.
  *
- * <p>Progress: both loops spin; nothing here sleeps.
+ * <p>Progress: the loops spin; only a responder that {@link #responderSleeps} does not.
  */
 public interface Contest extends AutoCloseable {
 
@@ -34,6 +34,37 @@ public interface Contest extends AutoCloseable {
      * @param stop raised at the end of the slice, after {@link #end}
      */
     void respond(StopFlag stop);
+
+    /** Requester: the flag of the responder is up; one that sleeps is to be woken. */
+    default void wake() {}
+
+    /**
+     * Whether the responder sleeps, so that waits for a core are part of what is measured.
+     *
+     * @return false if both ends spin
+     */
+    default boolean responderSleeps() {
+        return false;
+    }
+
+    /**
+     * Threads that make requests beside the requester.
+     *
+     * @return how many
+     */
+    default int helpers() {
+        return 0;
+    }
+
+    /**
+     * Helper: makes round trips until the flag is up, and takes what it has under way. The responder answers until all have returned.
+     *
+     * @param helper which one, from 0
+     * @param stop raised at the end of the slice
+     */
+    default void help(int helper, StopFlag stop) {
+        throw new UnsupportedOperationException("helper=" + helper + ": this contest has none");
+    }
 
     /** Responder: no slice follows. */
     default void endResponding() {}

@@ -2,6 +2,8 @@ package dev.faultline.bench.contender;
 
 import dev.faultline.ffm.LinuxCalls;
 import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
@@ -11,6 +13,9 @@ final class HotThread {
     private static final String INVOLUNTARY = "nonvoluntary_ctxt_switches:";
 
     private final Path task;
+
+    /** Holds the start of the kernel's line, which has the state behind the last bracket of the thread's name. */
+    private final byte[] start = new byte[64];
 
     private HotThread(Path task) {
         this.task = task;
@@ -60,6 +65,25 @@ final class HotThread {
     long waitedNs() {
         String[] words = text("schedstat").strip().split(" ", -1);
         return words.length < 2 ? Slice.UNKNOWN : Long.parseLong(words[1]);
+    }
+
+    /**
+     * Whether the kernel has put the thread to sleep.
+     *
+     * @return false while it runs, or is ready to
+     * @throws UncheckedIOException if the kernel does not tell
+     */
+    boolean isAsleep() {
+        try (RandomAccessFile stat = new RandomAccessFile(task.resolve("stat").toFile(), "r")) {
+            int bytes = stat.read(start);
+            int bracket = bytes - 1;
+            while (bracket >= 0 && start[bracket] != ')') {
+                bracket--;
+            }
+            return bracket >= 0 && bracket + 2 < bytes && start[bracket + 2] == 'S';
+        } catch (IOException e) {
+            throw new UncheckedIOException("cannot see whether a thread sleeps", e);
+        }
     }
 
     private String text(String file) {

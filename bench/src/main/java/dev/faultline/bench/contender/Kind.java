@@ -1,6 +1,7 @@
 package dev.faultline.bench.contender;
 
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /** What a contender is, whatever window it keeps full. */
 public enum Kind {
@@ -8,6 +9,14 @@ public enum Kind {
     PINGPONG("pingpong", "two lines and a spin, moving over 512 lines"),
     /** The fault queue. */
     QUEUE("queue", "the fault queue, a lane driven by hand at both ends"),
+    /** The fault queue with four producers. */
+    QUEUE_4LANES("queue.4lanes", "the fault queue, four producers and one consumer, the window on each lane"),
+    /** The fault queue, its answers late. */
+    QUEUE_LATE("queue.late", "the fault queue, each group first LATER, then answered"),
+    /** The fault queue with a million groups open. */
+    QUEUE_LATE_1M("queue.late1M", "the same, each answered when 10^6 later ones have come", "-Xms256m", "-Xmx256m"),
+    /** The fault queue with a consumer that sleeps. */
+    QUEUE_PARK("queue.park", "the fault queue, its consumer asleep before each request"),
     /** The engine's loop over the fault queue. */
     LOOP("loop", "a device reads 64 bytes of a page that is not there: fault, a zeroed page, answer, retry, copy"),
     /** Disruptor. */
@@ -22,7 +31,15 @@ public enum Kind {
     JCTOOLS(
             "jctools",
             "JCTools SpscArrayQueue each way, relaxed offers, drained in batches, objects used again",
-            "--sun-misc-unsafe-memory-access=allow");
+            "--sun-misc-unsafe-memory-access=allow",
+            "-XX:+UseCondCardMark"),
+    /** A ring in C. */
+    C_RING("c.ring", "a ring each way in C, shared index, 64-byte entries out, packed 8-byte answers back"),
+    /** A futex in C. */
+    C_FUTEX("c.futex", "a word and a futex in C, the responder asleep before each request");
+
+    /** Groups that stay open while others are answered. */
+    private static final int MILLION = 1_000_000;
 
     private static final int LEAST_PIECE_ROUND_TRIPS = 512;
     private static final int USUAL_PIECE_ROUND_TRIPS = 4096;
@@ -65,6 +82,33 @@ public enum Kind {
     }
 
     /**
+     * The program it is, where it is not Java.
+     *
+     * @return a source in C, or null
+     */
+    public @Nullable String program() {
+        return switch (this) {
+            case C_RING -> "ring.c";
+            case C_FUTEX -> "futex.c";
+            default -> null;
+        };
+    }
+
+    /**
+     * Threads that spin at once, each of which needs a core.
+     *
+     * @return 2 or more
+     */
+    public int hotThreads() {
+        return this == QUEUE_4LANES ? 5 : 2;
+    }
+
+    /** Whether it has no window above 1. */
+    boolean isOneAtATime() {
+        return this == PINGPONG || this == LOOP || this == QUEUE_PARK || this == C_FUTEX;
+    }
+
+    /**
      * Round trips timed at a time: some tens of microseconds.
      *
      * @param window round trips under way
@@ -73,6 +117,9 @@ public enum Kind {
     int pieceRoundTrips(int window) {
         if (this == LOOP) {
             return EngineLoop.PAGES;
+        }
+        if (this == QUEUE_PARK) {
+            return 1;
         }
         return window == 1 ? LEAST_PIECE_ROUND_TRIPS : USUAL_PIECE_ROUND_TRIPS;
     }
@@ -87,10 +134,16 @@ public enum Kind {
         return switch (this) {
             case PINGPONG -> new PingPong();
             case QUEUE -> new CarriedFaults(window, FaultQueueCarrier.carrier(window));
+            case QUEUE_4LANES -> new LanesContest(4, window);
+            case QUEUE_LATE -> new CarriedFaults(window, FaultQueueCarrier.late(window, 0));
+            case QUEUE_LATE_1M -> new CarriedFaults(window, MILLION, FaultQueueCarrier.late(window, MILLION));
+            case QUEUE_PARK -> new CarriedFaults(window, FaultQueueCarrier.parked(window));
             case LOOP -> new EngineLoop();
             case DISRUPTOR -> new CarriedFaults(window, DisruptorCarrier.carrier(window));
             case AGRONA -> new CarriedFaults(window, AgronaCarrier.carrier(window));
             case JCTOOLS -> new CarriedFaults(window, JctoolsCarrier.carrier(window));
+            case C_RING, C_FUTEX ->
+                throw new IllegalArgumentException("kind=" + key + " is a program in C: " + program());
         };
     }
 

@@ -1,5 +1,7 @@
 package dev.faultline.bench.contender;
 
+import dev.faultline.ffm.CacheLine;
+
 /**
  * The requester's table of round trips under way: matches each answer to the request it belongs to.
  *
@@ -10,24 +12,28 @@ package dev.faultline.bench.contender;
 public abstract sealed class Outstanding extends Apart {
 
     private static final long FREE = 0;
+    private static final int MOST = 1 << 24;
 
     /** Entries left unused at both ends of an array: 128 bytes or more. */
     private static final int SLACK = 32;
 
     private final long[] addresses;
     private final int[] freeTags;
+    private final int most;
     private final int mask;
     private int opened;
     private int closed;
 
-    private Outstanding(int window) {
-        if (window <= 0 || Integer.bitCount(window) != 1) {
-            throw new IllegalArgumentException("window=" + window + " is not a power of two");
+    private Outstanding(int most) {
+        if (most < 1 || most > MOST) {
+            throw new IllegalArgumentException("most=" + most + ": allowed 1 to " + MOST);
         }
-        addresses = new long[window + 2 * SLACK];
-        freeTags = new int[window + 2 * SLACK];
-        mask = window - 1;
-        for (int tag = 0; tag < window; tag++) {
+        this.most = most;
+        int slots = CacheLine.ceilingPowerOfTwo(most);
+        addresses = new long[slots + 2 * SLACK];
+        freeTags = new int[slots + 2 * SLACK];
+        mask = slots - 1;
+        for (int tag = 0; tag < slots; tag++) {
             freeTags[SLACK + tag] = tag;
         }
     }
@@ -35,20 +41,20 @@ public abstract sealed class Outstanding extends Apart {
     /**
      * An empty table.
      *
-     * @param window the most round trips under way at once, a power of two
+     * @param most the most round trips under way at once, 1 to 2^24
      * @return the table
      */
-    public static Outstanding of(int window) {
-        return new Alone(window);
+    public static Outstanding of(int most) {
+        return new Alone(most);
     }
 
     /**
      * Whether one more may be opened.
      *
-     * @return true while fewer than the window are under way
+     * @return true while fewer than the most are under way
      */
     public boolean hasRoom() {
-        return opened - closed <= mask;
+        return opened - closed < most;
     }
 
     /**
@@ -117,8 +123,8 @@ public abstract sealed class Outstanding extends Apart {
         long after0, after1, after2, after3, after4, after5, after6, after7;
         long after8, after9, after10, after11, after12, after13, after14, after15;
 
-        Alone(int window) {
-            super(window);
+        Alone(int most) {
+            super(most);
         }
     }
 }

@@ -3,7 +3,7 @@ package dev.faultline.bench.contender;
 /**
  * The responder's end of a {@link Carrier}: reads faults and answers them.
  *
- * <p>Threads: the responder's, but for {@link #readFields}.
+ * <p>Threads: the responder's, but for {@link #awaitIdle}, {@link #wake} and {@link #readFields}.
  */
 interface Responder {
 
@@ -19,6 +19,21 @@ interface Responder {
      * @return how many; 0 if none was there
      */
     int serve();
+
+    /** Requester: returns once this end is as idle as its contest wants it before each round trip. */
+    default void awaitIdle() {}
+
+    /** Requester: ends a sleep in {@link #serve}. */
+    default void wake() {}
+
+    /**
+     * Whether {@link #serve} sleeps when nothing is there.
+     *
+     * @return false if it returns at once
+     */
+    default boolean sleeps() {
+        return false;
+    }
 
     /**
      * The sum of all fields that were read: so that reading them is not optimised away. Exact while nothing is under way.

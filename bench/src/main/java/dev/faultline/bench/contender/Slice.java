@@ -9,9 +9,9 @@ import java.util.Map;
  * @param roundTrips round trips completed in the timed part
  * @param timedNs time of those round trips, in ns
  * @param stalledNs the part of it in which far less was done than usual: somebody else had the core
- * @param waitedNs time the two hot threads waited for a core they were ready to use, in ns, or {@link #UNKNOWN}
- * @param involuntarySwitches how often the two hot threads were taken off their cores
- * @param requesterBytes bytes the requester's thread allocated
+ * @param waitedNs time the hot threads waited for a core they were ready to use, in ns, or {@link #UNKNOWN}
+ * @param involuntarySwitches how often the hot threads were taken off their cores
+ * @param requesterBytes bytes the requester's thread allocated, and its helpers'
  * @param responderBytes bytes the responder's thread allocated
  * @param allRoundTrips round trips the bytes were allocated in: the timed ones, the lead-in and the last
  */
@@ -41,7 +41,7 @@ public record Slice(
     }
 
     /**
-     * What both threads allocated.
+     * What all hot threads allocated.
      *
      * @return bytes, in {@link #allRoundTrips}
      */

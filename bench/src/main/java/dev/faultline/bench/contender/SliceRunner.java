@@ -8,12 +8,13 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Semaphore;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
 
 /**
- * Runs slices of one contest on two threads of its own, which sleep between slices.
+ * Runs slices of one contest on threads of its own, which sleep between slices: a requester, a responder, and the contest's helpers.
  *
- * <p>Threads: one thread calls {@link #run} and {@link #close}; the two hot threads never leave the runner.
+ * <p>Threads: one thread calls {@link #run} and {@link #close}; the hot threads never leave the runner.
  *
  * <p>Lifetime: {@link #close} ends the threads; the contest is closed by who made it, after that.
  *
@@ -21,6 +22,10 @@ import java.util.function.Consumer;
  */
 final class SliceRunner implements AutoCloseable {
 
+    private static final int REQUESTER = 0;
+    private static final int RESPONDER = 1;
+    private static final int FIRST_HELPER = 2;
+    private static final int ANY_CPU = -1;
     private static final long LEAD_IN_NS = 2_000_000;
     private static final Duration END_LIMIT = Duration.ofSeconds(1);
     private static final int MOST_PIECES = 1 << 16;
@@ -38,9 +43,13 @@ final class SliceRunner implements AutoCloseable {
     private final Semaphore responderGo = new Semaphore(0);
     private final Semaphore responderDone = new Semaphore(0);
     private final Semaphore done = new Semaphore(0);
-    private final CountDownLatch started = new CountDownLatch(2);
+    private final StopFlag stopHelpers = StopFlag.create();
+    private final Semaphore helpersGo = new Semaphore(0);
+    private final Semaphore helpersDone = new Semaphore(0);
+    private final AtomicLong helpersBytes = new AtomicLong();
+    private final CountDownLatch started;
     private final long[] pieceNs = new long[MOST_PIECES];
-    private final HotThread[] hot = new HotThread[2];
+    private final HotThread[] hot;
     private final List<Thread> threads = new ArrayList<>();
     private volatile boolean isClosing;
 
@@ -57,24 +66,29 @@ final class SliceRunner implements AutoCloseable {
      *
      * @param contest what is run
      * @param pieceRoundTrips round trips timed at a time
-     * @param requesterCpu the requester's core, or -1
-     * @param responderCpu the responder's core, or -1
+     * @param cpus cores of the requester, the responder and the helpers; -1, or one too few, for any core
      * @param onFailure told when a hot thread fails; the runner is of no use after that
      */
-    SliceRunner(
-            Contest contest, int pieceRoundTrips, int requesterCpu, int responderCpu, Consumer<Throwable> onFailure) {
+    SliceRunner(Contest contest, int pieceRoundTrips, List<Integer> cpus, Consumer<Throwable> onFailure) {
         this.contest = contest;
         this.pieceRoundTrips = pieceRoundTrips;
         this.onFailure = onFailure;
-        start("requester", 0, requesterCpu, this::requester);
-        start("responder", 1, responderCpu, this::responder);
+        this.hot = new HotThread[2 + contest.helpers()];
+        this.started = new CountDownLatch(hot.length);
+        start("requester", REQUESTER, cpus, this::requester);
+        start("responder", RESPONDER, cpus, this::responder);
+        for (int helper = 0; helper < contest.helpers(); helper++) {
+            int number = helper;
+            start("helper " + helper, FIRST_HELPER + helper, cpus, () -> helper(number));
+        }
     }
 
     private interface Loop {
         void run() throws InterruptedException;
     }
 
-    private void start(String name, int index, int cpu, Loop loop) {
+    private void start(String name, int index, List<Integer> cpus, Loop loop) {
+        int cpu = index < cpus.size() ? cpus.get(index) : ANY_CPU;
         Thread thread = Thread.ofPlatform().daemon().name(name).unstarted(() -> {
             try {
                 hot[index] = HotThread.current(cpu);
@@ -98,9 +112,10 @@ final class SliceRunner implements AutoCloseable {
     Slice run(long sliceNs) throws InterruptedException {
         started.await();
         long waitedBefore = waitedNs();
-        long switchesBefore = hot[0].involuntarySwitches() + hot[1].involuntarySwitches();
+        long switchesBefore = involuntarySwitches();
         limitNs = sliceNs;
         stop.lower();
+        stopHelpers.lower();
         requesterGo.release();
         done.acquire();
         return new Slice(
@@ -108,16 +123,34 @@ final class SliceRunner implements AutoCloseable {
                 timedNs,
                 stalledNs(),
                 waitedBefore == Slice.UNKNOWN ? Slice.UNKNOWN : waitedNs() - waitedBefore,
-                hot[0].involuntarySwitches() + hot[1].involuntarySwitches() - switchesBefore,
-                requesterBytes,
+                involuntarySwitches() - switchesBefore,
+                requesterBytes + helpersBytes.getAndSet(0),
                 responderBytes,
                 roundTrips + leadInRoundTrips);
     }
 
+    /** Where the responder sleeps most of a slice is not timed, and its own waits are what is measured: a stall tells enough. */
     private long waitedNs() {
-        long requester = hot[0].waitedNs();
-        long responder = hot[1].waitedNs();
-        return requester == Slice.UNKNOWN || responder == Slice.UNKNOWN ? Slice.UNKNOWN : requester + responder;
+        if (contest.responderSleeps()) {
+            return 0;
+        }
+        long sum = 0;
+        for (HotThread thread : hot) {
+            long waited = thread.waitedNs();
+            if (waited == Slice.UNKNOWN) {
+                return Slice.UNKNOWN;
+            }
+            sum += waited;
+        }
+        return sum;
+    }
+
+    private long involuntarySwitches() {
+        long sum = 0;
+        for (HotThread thread : hot) {
+            sum += thread.involuntarySwitches();
+        }
+        return sum;
     }
 
     private long stalledNs() {
@@ -138,8 +171,12 @@ final class SliceRunner implements AutoCloseable {
                 return;
             }
             responderGo.release();
+            helpersGo.release(contest.helpers());
             slice();
+            stopHelpers.raise();
+            helpersDone.acquire(contest.helpers());
             stop.raise();
+            contest.wake();
             responderDone.acquire();
             done.release();
         }
@@ -194,12 +231,26 @@ final class SliceRunner implements AutoCloseable {
         }
     }
 
-    /** Ends both threads, if they are idle; one that still runs a slice is left alone. */
+    private void helper(int number) throws InterruptedException {
+        while (true) {
+            helpersGo.acquire();
+            if (isClosing) {
+                return;
+            }
+            long bytesBefore = THREADS.getCurrentThreadAllocatedBytes();
+            contest.help(number, stopHelpers);
+            helpersBytes.addAndGet(THREADS.getCurrentThreadAllocatedBytes() - bytesBefore);
+            helpersDone.release();
+        }
+    }
+
+    /** Ends all threads, if they are idle; one that still runs a slice is left alone. */
     @Override
     public void close() {
         isClosing = true;
         requesterGo.release();
         responderGo.release();
+        helpersGo.release(contest.helpers());
         boolean wasInterrupted = false;
         for (Thread thread : threads) {
             try {

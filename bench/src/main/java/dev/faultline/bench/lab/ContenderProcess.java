@@ -2,6 +2,7 @@ package dev.faultline.bench.lab;
 
 import dev.faultline.bench.contender.Contender;
 import dev.faultline.bench.contender.ContenderMain;
+import dev.faultline.bench.contender.Gauge;
 import dev.faultline.bench.contender.Slice;
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -16,7 +17,7 @@ import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A contender in a process of its own, idle unless a slice was asked for.
+ * A contender, or a gauge, in a process of its own, idle unless a slice or a reading was asked for.
  *
  * <p>Threads: one asks; {@link #kill} may come from any.
  *
@@ -44,44 +45,73 @@ final class ContenderProcess implements AutoCloseable {
         }
     }
 
-    private final Contender contender;
+    private final String key;
     private final Process process;
     private final PrintStream commands;
     private final BlockingQueue<String> answers = new LinkedBlockingQueue<>();
 
     private volatile String lastWords = "";
 
-    private ContenderProcess(Contender contender, Process process) {
-        this.contender = contender;
+    private ContenderProcess(String key, Process process) {
+        this.key = key;
         this.process = process;
         this.commands = new PrintStream(process.getOutputStream(), true, StandardCharsets.US_ASCII);
-        Thread.ofPlatform().daemon().name("answers of " + contender.key()).start(this::listen);
+        Thread.ofPlatform().daemon().name("answers of " + key).start(this::listen);
     }
 
     /**
      * Starts it; {@link #awaitReady} comes next.
      *
      * @param contender who
-     * @param requesterCpu the requester's core, or -1
-     * @param responderCpu the responder's core, or -1
+     * @param cpus a core for each of its hot threads, or -1
+     * @param programs makes it, if it is a program in C
+     * @return the process
+     * @throws Failed if it does not start
+     * @throws CPrograms.Absent if it is a program in C that this machine cannot make
+     * @throws InterruptedException if the caller is interrupted
+     */
+    static ContenderProcess start(Contender contender, List<Integer> cpus, CPrograms programs)
+            throws Failed, CPrograms.Absent, InterruptedException {
+        List<String> command;
+        String program = contender.kind().program();
+        if (program == null) {
+            command = java(contender.jvmFlags(), contender.key());
+        } else {
+            command = new ArrayList<>();
+            command.add(programs.of(program).toString());
+            command.add(Integer.toString(contender.window()));
+        }
+        cpus.forEach(cpu -> command.add(Integer.toString(cpu)));
+        return start(contender.key(), command);
+    }
+
+    /**
+     * Starts a gauge; {@link #awaitReady} comes next.
+     *
+     * @param gauge which
      * @return the process
      * @throws Failed if it does not start
      */
-    static ContenderProcess start(Contender contender, int requesterCpu, int responderCpu) throws Failed {
+    static ContenderProcess start(Gauge gauge) throws Failed {
+        return start(gauge.key(), java(gauge.jvmFlags(), gauge.key()));
+    }
+
+    private static List<String> java(List<String> flags, String key) {
         List<String> command = new ArrayList<>();
         command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
         command.addAll(COMMON_FLAGS);
-        command.addAll(contender.jvmFlags());
+        command.addAll(flags);
         command.add("-cp");
         command.add(classPath());
         command.add(ContenderMain.class.getName());
-        command.add(contender.key());
-        command.add(Integer.toString(requesterCpu));
-        command.add(Integer.toString(responderCpu));
+        command.add(key);
+        return command;
+    }
+
+    private static ContenderProcess start(String key, List<String> command) throws Failed {
         try {
             return new ContenderProcess(
-                    contender,
-                    new ProcessBuilder(command).redirectErrorStream(true).start());
+                    key, new ProcessBuilder(command).redirectErrorStream(true).start());
         } catch (IOException e) {
             throw new Failed("did not start: " + e.getMessage());
         }
@@ -126,6 +156,7 @@ final class ContenderProcess implements AutoCloseable {
     private static boolean isAnswer(String line) {
         return line.equals(ContenderMain.READY)
                 || line.startsWith(Slice.WORD + " ")
+                || line.startsWith(ContenderMain.FIGURE + " ")
                 || line.startsWith(ContenderMain.FAILED + " ");
     }
 
@@ -152,8 +183,24 @@ final class ContenderProcess implements AutoCloseable {
      * @throws InterruptedException if the caller is interrupted
      */
     Slice run(int sliceMs) throws Failed, InterruptedException {
-        commands.println(ContenderMain.RUN + " " + sliceMs);
-        return Slice.parse(answer(sliceMs + ANSWER_LIMIT_MS));
+        return Slice.parse(ask(sliceMs));
+    }
+
+    /**
+     * Reads a gauge once.
+     *
+     * @param sampleMs how long it looks
+     * @return the figure
+     * @throws Failed if it does not answer
+     * @throws InterruptedException if the caller is interrupted
+     */
+    double sample(int sampleMs) throws Failed, InterruptedException {
+        return Double.parseDouble(ask(sampleMs).substring(ContenderMain.FIGURE.length() + 1));
+    }
+
+    private String ask(int ms) throws Failed, InterruptedException {
+        commands.println(ContenderMain.RUN + " " + ms);
+        return answer(ms + ANSWER_LIMIT_MS);
     }
 
     /** Ends it at once. */
@@ -169,6 +216,6 @@ final class ContenderProcess implements AutoCloseable {
 
     @Override
     public String toString() {
-        return contender.key();
+        return key;
     }
 }

@@ -1,8 +1,10 @@
 package dev.faultline.bench.lab;
 
 import dev.faultline.bench.contender.Contender;
+import dev.faultline.bench.contender.Gauge;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.EnumSet;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
@@ -34,6 +36,17 @@ public record LabPlan(List<RatioKey> ratios, int slices, int sliceMs, int jvms, 
         Set<Contender> contenders = new LinkedHashSet<>();
         ratios.forEach(ratio -> contenders.addAll(ratio.contenders()));
         return contenders;
+    }
+
+    /**
+     * What is read beside the slices.
+     *
+     * @return the gauges
+     */
+    Set<Gauge> gauges() {
+        Set<Gauge> gauges = EnumSet.noneOf(Gauge.class);
+        ratios.forEach(ratio -> gauges.addAll(ratio.gauges()));
+        return gauges;
     }
 
     /**

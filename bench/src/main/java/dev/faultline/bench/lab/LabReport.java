@@ -49,7 +49,7 @@ public final class LabReport {
      * @return the report
      */
     public static LabReport refused(LabPlan plan, String reason) {
-        return new LabReport(plan, reason, Measured.of(List.of(), Map.of(), Map.of(), 0), false);
+        return new LabReport(plan, reason, Measured.of(List.of(), Map.of(), Map.of(), Map.of(), 0), false);
     }
 
     /**
@@ -68,7 +68,7 @@ public final class LabReport {
      */
     public List<String> failures() {
         return measured.failures().entrySet().stream()
-                .map(failure -> failure.getKey().key() + ": " + failure.getValue())
+                .map(failure -> failure.getKey() + ": " + failure.getValue())
                 .sorted()
                 .toList();
     }
@@ -130,7 +130,7 @@ public final class LabReport {
     private void yardstick(ObjectNode node) {
         node.put("what", Contender.PINGPONG.what()).put("window", Contender.PINGPONG.window());
         quartiles(node, "ns_per_round_trip", measured.kept(), PlacedSlice::yardstickNs);
-        node.put("failed", measured.failures().get(Contender.PINGPONG));
+        node.put("failed", measured.failures().get(Contender.PINGPONG.key()));
     }
 
     private void figures(Contender contender, ObjectNode node) {
@@ -148,8 +148,8 @@ public final class LabReport {
                 .put("far", measured.count(contender, Sieve.Verdict.FAR))
                 .put("share", all.isEmpty() ? null : rounded(1 - (double) kept.size() / all.size()));
         contender.jvmFlags().forEach(node.putArray("flags")::add);
-        node.put("failed", measured.failures().get(contender));
-        node.put("absent", measured.absences().get(contender));
+        node.put("failed", measured.failures().get(contender.key()));
+        node.put("absent", measured.absences().get(contender.key()));
     }
 
     private List<PlacedSlice> kept(Contender contender) {
@@ -236,7 +236,7 @@ public final class LabReport {
         Quantiles quantiles = quantiles(kept, isYardstick ? PlacedSlice::yardstickNs : LabReport::ns);
         String name = padded(contender.key());
         if (quantiles == null) {
-            String why = measured.missing(contender);
+            String why = measured.missing(contender.key());
             table.row(name, "%8s  %s", "-", why == null ? "no slice kept of " + all.size() : why);
             return;
         }

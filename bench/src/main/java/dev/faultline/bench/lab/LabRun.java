@@ -1,11 +1,13 @@
 package dev.faultline.bench.lab;
 
 import dev.faultline.bench.contender.Contender;
+import dev.faultline.bench.contender.Gauge;
 import dev.faultline.bench.contender.Slice;
 import dev.faultline.ffm.LinuxCalls;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Collections;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -13,6 +15,8 @@ import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import java.util.function.Consumer;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Runs a plan: contenders take turns, a slice at a time, with a slice of the yardstick before and after each.
@@ -32,20 +36,24 @@ public final class LabRun {
     private static final int WARM_UP_SLICE_MS = 100;
     private static final int NOTHING_TO_MEASURE = Integer.MAX_VALUE;
     private static final int ANY_CPU = -1;
+    private static final int LEAST_CPUS = 2;
     private static final long GRACE_MS = 100;
     private static final long NS_PER_MS = 1_000_000;
 
     private final LabPlan plan;
     private final Consumer<String> progress;
     private final Random order;
-    private final int requesterCpu;
-    private final int responderCpu;
+    private final List<Integer> cpus;
+    private final int cores;
 
     private final Object lock = new Object();
     private final List<PlacedSlice> slices = new ArrayList<>();
-    private final Map<Contender, String> failures = new HashMap<>();
-    private final Map<Contender, String> absences = new HashMap<>();
+    private final Map<Gauge, List<Double>> figures = new EnumMap<>(Gauge.class);
+    private final Map<String, String> failures = new HashMap<>();
+    private final Map<String, String> absences = new HashMap<>();
     private final Map<Contender, ContenderProcess> processes = new LinkedHashMap<>();
+    private final CPrograms programs = new CPrograms();
+    private @Nullable ContenderProcess reading;
     private int jvms;
     private boolean isStopped;
 
@@ -59,18 +67,23 @@ public final class LabRun {
         this.plan = plan;
         this.progress = progress;
         this.order = new Random(plan.seed());
-        int[] cpus = cpus();
-        requesterCpu = cpus.length < 2 ? ANY_CPU : cpus[0];
-        responderCpu = cpus.length < 2 ? ANY_CPU : cpus[1];
+        List<Integer> allowed = allowedCpus();
+        cpus = allowed.size() < LEAST_CPUS ? List.of() : allowed;
+        cores = cpus.isEmpty() ? Runtime.getRuntime().availableProcessors() : cpus.size();
     }
 
-    private static int[] cpus() {
+    private static List<Integer> allowedCpus() {
         if (LinuxCalls.missing().isPresent()) {
-            return new int[0];
+            return List.of();
         }
         try (LinuxCalls calls = LinuxCalls.open()) {
-            return calls.affinity();
+            return IntStream.of(calls.affinity()).boxed().toList();
         }
+    }
+
+    /** A core for each of so many threads, or any. */
+    private List<Integer> cpus(int threads) {
+        return cpus.isEmpty() ? Collections.nCopies(threads, ANY_CPU) : cpus.subList(0, threads);
     }
 
     /**
@@ -79,7 +92,7 @@ public final class LabRun {
      * @return false if they go where the scheduler puts them
      */
     public boolean isPinned() {
-        return requesterCpu != ANY_CPU;
+        return !cpus.isEmpty();
     }
 
     /**
@@ -89,7 +102,7 @@ public final class LabRun {
      */
     public Measured measured() {
         synchronized (lock) {
-            return Measured.of(slices, failures, absences, jvms);
+            return Measured.of(slices, figures, failures, absences, jvms);
         }
     }
 
@@ -98,6 +111,9 @@ public final class LabRun {
         synchronized (lock) {
             isStopped = true;
             processes.values().forEach(ContenderProcess::kill);
+            if (reading != null) {
+                reading.kill();
+            }
         }
     }
 
@@ -116,7 +132,14 @@ public final class LabRun {
         long startNs = System.nanoTime();
         List<Set<Contender>> panels = plan.panels();
         int contenders = plan.contenders().size();
-        try {
+        try (programs) {
+            for (Contender contender : plan.contenders()) {
+                if (contender.kind().hotThreads() > cores) {
+                    absent(
+                            contender,
+                            "cores=" + cores + ", needed=" + contender.kind().hotThreads());
+                }
+            }
             for (int jvm = 1; jvm <= plan.jvms(); jvm++) {
                 synchronized (lock) {
                     jvms = jvm;
@@ -130,6 +153,9 @@ public final class LabRun {
                     run(panel, jvm, startNs + (long) (share * plan.limitMs() * NS_PER_MS));
                 }
                 killAll();
+            }
+            for (Gauge gauge : plan.gauges()) {
+                read(gauge);
             }
         } finally {
             killAll();
@@ -152,6 +178,37 @@ public final class LabRun {
         kill(panel);
     }
 
+    private void absent(Contender contender, String why) {
+        synchronized (lock) {
+            absences.put(contender.key(), why);
+        }
+    }
+
+    /** Reads a gauge as often as it takes, while nothing else runs. */
+    private void read(Gauge gauge) throws InterruptedException {
+        if (isStopped()) {
+            return;
+        }
+        progress.accept(gauge.key());
+        try (ContenderProcess process = ContenderProcess.start(gauge)) {
+            synchronized (lock) {
+                reading = process;
+                if (isStopped) {
+                    process.kill();
+                }
+            }
+            process.awaitReady();
+            for (int i = 0; i < Math.min(plan.slices(), Ratio.NEEDED_SLICES); i++) {
+                double figure = process.sample(gauge.sampleMs());
+                synchronized (lock) {
+                    figures.computeIfAbsent(gauge, each -> new ArrayList<>()).add(figure);
+                }
+            }
+        } catch (ContenderProcess.Failed e) {
+            fail(gauge.key(), e);
+        }
+    }
+
     private boolean goesOn(Set<Contender> panel) {
         synchronized (lock) {
             return !isStopped
@@ -165,7 +222,7 @@ public final class LabRun {
         Measured measured = measured();
         return plan.ratios().stream()
                 .filter(ratio -> panel.containsAll(ratio.contenders()))
-                .filter(ratio -> ratio.contenders().stream().allMatch(contender -> measured.missing(contender) == null))
+                .filter(ratio -> !ratio.contenders().isEmpty() && Ratio.missing(ratio, measured) == null)
                 .mapToInt(ratio -> Ratio.pairs(ratio, measured))
                 .min()
                 .orElse(NOTHING_TO_MEASURE);
@@ -176,12 +233,13 @@ public final class LabRun {
         Map<Contender, ContenderProcess> started = new LinkedHashMap<>();
         for (Contender contender : contenders) {
             synchronized (lock) {
-                if (isStopped || failures.containsKey(contender) || absences.containsKey(contender)) {
+                if (isStopped || failures.containsKey(contender.key()) || absences.containsKey(contender.key())) {
                     continue;
                 }
             }
             try {
-                ContenderProcess process = ContenderProcess.start(contender, requesterCpu, responderCpu);
+                ContenderProcess process =
+                        ContenderProcess.start(contender, cpus(contender.kind().hotThreads()), programs);
                 started.put(contender, process);
                 synchronized (lock) {
                     processes.put(contender, process);
@@ -189,6 +247,8 @@ public final class LabRun {
                         process.kill();
                     }
                 }
+            } catch (CPrograms.Absent e) {
+                absent(contender, String.valueOf(e.getMessage()));
             } catch (ContenderProcess.Failed e) {
                 fail(contender, e);
             }
@@ -257,15 +317,19 @@ public final class LabRun {
     }
 
     private void fail(Contender contender, ContenderProcess.Failed why) throws InterruptedException {
+        fail(contender.key(), why);
+        kill(Set.of(contender));
+    }
+
+    private void fail(String key, ContenderProcess.Failed why) throws InterruptedException {
         // Ctrl-C reaches the contenders too, and perhaps sooner.
         Thread.sleep(GRACE_MS);
         if (isStopped()) {
             return;
         }
-        progress.accept(contender.key() + " " + why.getMessage());
+        progress.accept(key + " " + why.getMessage());
         synchronized (lock) {
-            failures.put(contender, String.valueOf(why.getMessage()));
-            kill(Set.of(contender));
+            failures.put(key, String.valueOf(why.getMessage()));
         }
     }
 

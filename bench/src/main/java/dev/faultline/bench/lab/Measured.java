@@ -1,23 +1,27 @@
 package dev.faultline.bench.lab;
 
 import dev.faultline.bench.contender.Contender;
+import dev.faultline.bench.contender.Gauge;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
  * What a run has measured up to now; a copy that stays as it is.
  *
  * @param slices every slice, kept or not
- * @param failures contenders that could not go on, and why
- * @param absences contenders this machine cannot run, and why
+ * @param figures what each gauge was read to be
+ * @param failures contenders and gauges that could not go on, by name, and why
+ * @param absences contenders this machine cannot run, by name, and why
  * @param jvms fresh processes each contender was given
  * @param sieve decides which slices count
  */
 public record Measured(
         List<PlacedSlice> slices,
-        Map<Contender, String> failures,
-        Map<Contender, String> absences,
+        Map<Gauge, List<Double>> figures,
+        Map<String, String> failures,
+        Map<String, String> absences,
         int jvms,
         Sieve sieve) {
 
@@ -25,26 +29,34 @@ public record Measured(
      * A copy.
      *
      * @param slices every slice
-     * @param failures contenders that could not go on, and why
-     * @param absences contenders this machine cannot run, and why
+     * @param figures what each gauge was read to be
+     * @param failures contenders and gauges that could not go on, by name, and why
+     * @param absences contenders this machine cannot run, by name, and why
      * @param jvms fresh processes each contender was given
      * @return what was measured
      */
     public static Measured of(
-            List<PlacedSlice> slices, Map<Contender, String> failures, Map<Contender, String> absences, int jvms) {
-        return new Measured(List.copyOf(slices), Map.copyOf(failures), Map.copyOf(absences), jvms, Sieve.of(slices));
+            List<PlacedSlice> slices,
+            Map<Gauge, List<Double>> figures,
+            Map<String, String> failures,
+            Map<String, String> absences,
+            int jvms) {
+        Map<Gauge, List<Double>> copied = figures.entrySet().stream()
+                .collect(Collectors.toMap(Map.Entry::getKey, e -> List.copyOf(e.getValue())));
+        return new Measured(
+                List.copyOf(slices), copied, Map.copyOf(failures), Map.copyOf(absences), jvms, Sieve.of(slices));
     }
 
     /**
-     * Why a contender cannot be measured.
+     * Why a contender or a gauge cannot be measured.
      *
-     * @param contender who
-     * @return its name and the reason, or null if it can
+     * @param key its name
+     * @return the name and the reason, or null if it can
      */
-    public @Nullable String missing(Contender contender) {
-        String why = failures.get(contender);
-        why = why == null ? absences.get(contender) : why;
-        return why == null ? null : contender.key() + ": " + why;
+    public @Nullable String missing(String key) {
+        String why = failures.get(key);
+        why = why == null ? absences.get(key) : why;
+        return why == null ? null : key + ": " + why;
     }
 
     /**

@@ -1,8 +1,10 @@
 package dev.faultline.bench.lab;
 
 import dev.faultline.bench.contender.Contender;
+import dev.faultline.bench.contender.Gauge;
 import dev.faultline.bench.lab.RatioKey.Better;
 import dev.faultline.bench.lab.RatioKey.Paired;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -55,17 +57,48 @@ public record Ratio(
      * @return the ratio, or the reason there is none
      */
     public static Ratio of(RatioKey key, Measured measured) {
-        String reason = measured.missing(Contender.PINGPONG);
-        for (Contender contender : key.contenders()) {
-            reason = reason == null ? measured.missing(contender) : reason;
-        }
+        String reason = missing(key, measured);
         if (reason != null) {
             return without(key, 0, reason, null);
         }
         return switch (key.basis()) {
             case Paired(Contender subject, List<Contender> against) -> paired(key, subject, against, measured.kept());
             case RatioKey.Allocated(Contender subject) -> allocated(key, measured.of(subject));
+            case RatioKey.Gauged(Gauge gauge) -> gauged(key, measured.figures().getOrDefault(gauge, List.of()));
         };
+    }
+
+    /**
+     * Why a ratio cannot be had.
+     *
+     * @param key which
+     * @param measured everything measured so far
+     * @return who is missing and why, or null if nobody is
+     */
+    static @Nullable String missing(RatioKey key, Measured measured) {
+        List<String> names = new ArrayList<>();
+        if (!key.contenders().isEmpty()) {
+            names.add(Contender.PINGPONG.key());
+        }
+        key.contenders().forEach(contender -> names.add(contender.key()));
+        key.gauges().forEach(gauge -> names.add(gauge.key()));
+        for (String name : names) {
+            String reason = measured.missing(name);
+            if (reason != null) {
+                return reason;
+            }
+        }
+        return null;
+    }
+
+    private static Ratio gauged(RatioKey key, List<Double> figures) {
+        if (figures.size() < NEEDED_SLICES) {
+            String few = "readings=" + figures.size() + ", needed=" + NEEDED_SLICES + ": too few were asked for";
+            return without(key, figures.size(), few, null);
+        }
+        Interval interval =
+                Interval.of(figures.stream().mapToDouble(Double::doubleValue).toArray());
+        return new Ratio(key, interval, figures.size(), null, null);
     }
 
     /** The best rival is the fastest by its median over the run, not the fastest of each round: that would be rewarding luck. */
@@ -166,6 +199,8 @@ public record Ratio(
                         .orElse(0);
             }
             case RatioKey.Allocated(Contender subject) -> measured.of(subject).size();
+            case RatioKey.Gauged(Gauge gauge) ->
+                measured.figures().getOrDefault(gauge, List.of()).size();
         };
     }
 

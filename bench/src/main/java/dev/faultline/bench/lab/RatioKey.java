@@ -1,6 +1,7 @@
 package dev.faultline.bench.lab;
 
 import dev.faultline.bench.contender.Contender;
+import dev.faultline.bench.contender.Gauge;
 import dev.faultline.bench.contender.Kind;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -41,6 +42,13 @@ public record RatioKey(String key, Better better, Basis basis) {
      */
     public record Allocated(Contender subject) implements Basis {}
 
+    /**
+     * A gauge that is read several times.
+     *
+     * @param gauge which
+     */
+    public record Gauged(Gauge gauge) implements Basis {}
+
     private static final List<Kind> RIVALS = List.of(Kind.DISRUPTOR, Kind.AGRONA, Kind.JCTOOLS);
 
     /** All there are, in the order of printing. */
@@ -52,7 +60,15 @@ public record RatioKey(String key, Better better, Basis basis) {
             rates("queue.w256.vs_best_rival", Kind.QUEUE.at(256), rivals(256)),
             rates("queue.w64.vs_agrona", Kind.QUEUE.at(64), Kind.AGRONA.at(64)),
             rates("queue.w64.vs_jctools", Kind.QUEUE.at(64), Kind.JCTOOLS.at(64)),
+            times("queue.park.vs_futex", Kind.QUEUE_PARK.at(1), Kind.C_FUTEX.at(1)),
+            rates("queue.4lanes.vs_1lane", Kind.QUEUE_4LANES.at(64), Kind.QUEUE.at(64)),
+            gauge("idle.park.cpu_percent", Gauge.IDLE_PARK),
+            gauge("idle.sleepers.cpu_percent", Gauge.IDLE_SLEEPERS),
+            gauge("idle.yield.cpu_percent", Gauge.IDLE_YIELD),
+            gauge("idle.spin.cpu_percent", Gauge.IDLE_SPIN),
             new RatioKey("queue.bytes_per_round_trip", Better.LOWER, new Allocated(Kind.QUEUE.at(64))),
+            gauge("queue.bytes_per_outstanding_group", Gauge.OUTSTANDING_BYTES),
+            times("queue.1M_outstanding.vs_1", Kind.QUEUE_LATE_1M.at(256), Kind.QUEUE_LATE.at(256)),
             times("loop.w1.vs_queue", Kind.LOOP.at(1), Kind.QUEUE.at(1)));
 
     private static Contender[] rivals(int window) {
@@ -65,6 +81,19 @@ public record RatioKey(String key, Better better, Basis basis) {
 
     private static RatioKey rates(String key, Contender subject, Contender... against) {
         return new RatioKey(key, Better.HIGHER, new Paired(subject, List.of(against)));
+    }
+
+    private static RatioKey gauge(String key, Gauge gauge) {
+        return new RatioKey(key, Better.LOWER, new Gauged(gauge));
+    }
+
+    /**
+     * What must be read for it.
+     *
+     * @return the gauge, or nothing
+     */
+    public Set<Gauge> gauges() {
+        return basis instanceof Gauged(Gauge gauge) ? Set.of(gauge) : Set.of();
     }
 
     /**
@@ -80,6 +109,7 @@ public record RatioKey(String key, Better better, Basis basis) {
                 contenders.addAll(against);
             }
             case Allocated(Contender subject) -> contenders.add(subject);
+            case Gauged(Gauge _) -> {}
         }
         contenders.remove(Contender.PINGPONG);
         return contenders;

@@ -15,6 +15,7 @@ class ContenderTest {
     void isFoundByItsName(Kind kind) {
         Contender contender = kind.at(1);
         assertEquals(contender, Contender.of(contender.key()));
+        assertTrue(contender.pieceRoundTrips() > 0);
     }
 
     @ParameterizedTest

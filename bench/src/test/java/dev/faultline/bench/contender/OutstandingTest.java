@@ -51,8 +51,19 @@ class OutstandingTest {
     }
 
     @Test
-    void aWindowIsAPowerOfTwo() {
-        assertThrows(IllegalArgumentException.class, () -> Outstanding.of(3));
+    void holdsAsManyAsAskedForWhateverItsSlots() {
+        Outstanding three = Outstanding.of(3);
+        for (int i = 0; i < 3; i++) {
+            assertTrue(three.hasRoom());
+            assertEquals(i, three.open(0x1000));
+        }
+        assertFalse(three.hasRoom());
+        three.answered(0, true);
+        assertEquals(3, three.open(0x1000));
+    }
+
+    @Test
+    void aTableHoldsOneOrMore() {
         assertThrows(IllegalArgumentException.class, () -> Outstanding.of(0));
     }
 }

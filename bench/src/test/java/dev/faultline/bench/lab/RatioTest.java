@@ -10,9 +10,11 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.faultline.bench.contender.Contender;
+import dev.faultline.bench.contender.Gauge;
 import dev.faultline.bench.contender.Kind;
 import dev.faultline.bench.contender.Slice;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -45,7 +47,7 @@ class RatioTest {
     }
 
     private Measured measured() {
-        return Measured.of(slices, Map.of(), Map.of(), 1);
+        return Measured.of(slices, Map.of(), Map.of(), Map.of(), 1);
     }
 
     private static Ratio.Interval figures(Ratio ratio) {
@@ -144,8 +146,8 @@ class RatioTest {
     @Test
     void aContenderThatFailedIsTheReason() {
         rounds(9, QUEUE_W1, 100);
-        Ratio ratio =
-                Ratio.of(LOOP_W1_VS_QUEUE, Measured.of(slices, Map.of(LOOP_W1, "ended with status 1"), Map.of(), 1));
+        Ratio ratio = Ratio.of(
+                LOOP_W1_VS_QUEUE, Measured.of(slices, Map.of(), Map.of("loop.w1", "ended with status 1"), Map.of(), 1));
         assertNull(ratio.interval());
         assertEquals("loop.w1: ended with status 1", ratio.reason());
     }
@@ -154,8 +156,37 @@ class RatioTest {
     void aContenderOfAnotherRatioThatFailedIsNone() {
         rounds(9, QUEUE_W1, 100);
         Ratio ratio = Ratio.of(
-                QUEUE_W1_VS_PINGPONG, Measured.of(slices, Map.of(LOOP_W1, "ended with status 1"), Map.of(), 1));
+                QUEUE_W1_VS_PINGPONG,
+                Measured.of(slices, Map.of(), Map.of("loop.w1", "ended with status 1"), Map.of(), 1));
         assertNotNull(ratio.interval());
+    }
+
+    private Measured read(Gauge gauge, List<Double> figures) {
+        return Measured.of(slices, Map.of(gauge, figures), Map.of(), Map.of(), 1);
+    }
+
+    @Test
+    void aGaugeIsTheMedianOfItsReadings() {
+        List<Double> figures = List.of(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 1000.0);
+        Ratio ratio = Ratio.of(key("idle.park.cpu_percent"), read(Gauge.IDLE_PARK, figures));
+        assertEquals(5, figures(ratio).value());
+        assertEquals(9, ratio.slices());
+    }
+
+    @Test
+    void eightReadingsAreTooFew() {
+        List<Double> figures = Collections.nCopies(8, 1.0);
+        Ratio ratio = Ratio.of(key("idle.park.cpu_percent"), read(Gauge.IDLE_PARK, figures));
+        assertNull(ratio.interval());
+        assertTrue(Objects.requireNonNull(ratio.reason()).contains("readings=8, needed=9"), ratio.reason());
+    }
+
+    @Test
+    void aGaugeThatFailedIsTheReason() {
+        Measured failed = Measured.of(slices, Map.of(), Map.of("idle.park", "ended with status 1"), Map.of(), 1);
+        assertEquals(
+                "idle.park: ended with status 1",
+                Ratio.of(key("idle.park.cpu_percent"), failed).reason());
     }
 
     @Test
@@ -181,7 +212,7 @@ class RatioTest {
     @Test
     void aContenderThatIsAbsentIsTheReason() {
         rounds(9, QUEUE_W64, 10);
-        Measured without = Measured.of(slices, Map.of(), Map.of(AGRONA_W64, "cores=2, needed=5"), 1);
+        Measured without = Measured.of(slices, Map.of(), Map.of(), Map.of("agrona.w64", "cores=2, needed=5"), 1);
         Ratio ratio = Ratio.of(QUEUE_W64_VS_BEST_RIVAL, without);
         assertNull(ratio.interval());
         assertEquals("agrona.w64: cores=2, needed=5", ratio.reason());
