@@ -257,9 +257,15 @@ abstract class ConsumerLane extends PaddedBefore {
 
     int drain(CompletionHandler handler, FaultGroup view, int limit) {
         int n = 0;
+        int batch = 1;
         long completion;
         while (n < limit && (completion = completions.next()) != 0) {
             n++;
+            // The first answer at once, then two, then four: the other end has something to do while this one goes on.
+            if (submissions.staged() >= batch) {
+                submit();
+                batch <<= 1;
+            }
             long entry = completions.entry();
             long userData = SharedWords.getLong(memory, entry + LaneLayout.COMPLETION_USER_DATA);
             int kind = LaneLayout.kind(completion);
