@@ -8,6 +8,9 @@ package dev.faultline.ffm;
  * apart from what comes after it has a subclass of its own for that, see the ends of a ring.
  */
 public abstract class PaddedBefore {
+    /** Never used: without it a subclass's field would be put into the gap behind the object's header. */
+    protected int before;
+
     /** Never used: {@link CacheLine#BYTES} bytes. */
     protected long before0, before1, before2, before3, before4, before5, before6, before7;
 

@@ -1,5 +1,6 @@
 package dev.faultline.bench.contender;
 
+import dev.faultline.ffm.PaddedBefore;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.function.Function;
@@ -98,7 +99,7 @@ final class AgronaCarrier {
         }
     }
 
-    private abstract static class Serve extends Apart implements Responder, MessageHandler {
+    private abstract static class Serve extends PaddedBefore implements Responder, MessageHandler {
         private final OneToOneRingBuffer faults;
         private final OneToOneRingBuffer replies;
         private final int batchEntries;

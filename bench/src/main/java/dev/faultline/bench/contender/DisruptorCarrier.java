@@ -5,6 +5,7 @@ import com.lmax.disruptor.RingBuffer;
 import com.lmax.disruptor.Sequence;
 import dev.faultline.bench.contender.Events.Fault;
 import dev.faultline.bench.contender.Events.Reply;
+import dev.faultline.ffm.PaddedBefore;
 import java.util.function.Function;
 
 /**
@@ -32,7 +33,7 @@ final class DisruptorCarrier {
         };
     }
 
-    private abstract static class Ask extends Apart implements Requester {
+    private abstract static class Ask extends PaddedBefore implements Requester {
         private final Outstanding outstanding;
         private final RingBuffer<Fault> faults;
         private final RingBuffer<Reply> replies;
@@ -93,7 +94,7 @@ final class DisruptorCarrier {
         }
     }
 
-    private abstract static class Serve extends Apart implements Responder {
+    private abstract static class Serve extends PaddedBefore implements Responder {
         private final RingBuffer<Fault> faults;
         private final RingBuffer<Reply> replies;
         private final int batchEntries;

@@ -1,5 +1,6 @@
 package dev.faultline.bench.contender;
 
+import dev.faultline.ffm.PaddedBefore;
 import dev.faultline.iommu.Access;
 import dev.faultline.iommu.AccessResult;
 import dev.faultline.iommu.AccessSink;
@@ -108,7 +109,7 @@ final class EngineLoop implements Contest {
     }
 
     /** The requester's side: what it writes with every access. */
-    private abstract static class Accesses extends Apart implements AccessSink {
+    private abstract static class Accesses extends PaddedBefore implements AccessSink {
         private final Device device;
         private final MemorySegment buffer;
         private int nextPage;

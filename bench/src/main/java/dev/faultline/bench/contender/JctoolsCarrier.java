@@ -2,6 +2,7 @@ package dev.faultline.bench.contender;
 
 import dev.faultline.bench.contender.Events.Fault;
 import dev.faultline.bench.contender.Events.Reply;
+import dev.faultline.ffm.PaddedBefore;
 import java.util.function.Function;
 import org.jctools.queues.MessagePassingQueue;
 import org.jctools.queues.SpscArrayQueue;
@@ -82,7 +83,7 @@ final class JctoolsCarrier {
         }
     }
 
-    private abstract static class Serve extends Apart implements Responder, MessagePassingQueue.Consumer<Fault> {
+    private abstract static class Serve extends PaddedBefore implements Responder, MessagePassingQueue.Consumer<Fault> {
         private final MessagePassingQueue<Fault> faults;
         private final MessagePassingQueue<Reply> replies;
         private final Reply[] replyOfTag;

@@ -19,6 +19,10 @@ public enum Kind {
     QUEUE_PARK("queue.park", "the fault queue, its consumer asleep before each request"),
     /** The engine's loop over the fault queue. */
     LOOP("loop", "a device reads 64 bytes of a page that is not there: fault, a zeroed page, answer, retry, copy"),
+    /** The fault queue's rings alone. */
+    RING("ring", "the fault queue's rings alone: stamped entries out, words back"),
+    /** A ring with an index. */
+    INDEX("index", "a ring each way under a shared index, answers six to an entry"),
     /** Disruptor. */
     DISRUPTOR("disruptor", "Disruptor 4, a ring each way, single producers, events published in batches"),
     /** Agrona. */
@@ -139,6 +143,8 @@ public enum Kind {
             case QUEUE_LATE_1M -> new CarriedFaults(window, MILLION, FaultQueueCarrier.late(window, MILLION));
             case QUEUE_PARK -> new CarriedFaults(window, FaultQueueCarrier.parked(window));
             case LOOP -> new EngineLoop();
+            case RING -> new CarriedFaults(window, RingCarrier.carrier());
+            case INDEX -> new CarriedFaults(window, IndexCarrier.carrier());
             case DISRUPTOR -> new CarriedFaults(window, DisruptorCarrier.carrier(window));
             case AGRONA -> new CarriedFaults(window, AgronaCarrier.carrier(window));
             case JCTOOLS -> new CarriedFaults(window, JctoolsCarrier.carrier(window));

@@ -1,6 +1,7 @@
 package dev.faultline.bench.contender;
 
 import dev.faultline.ffm.CacheLine;
+import dev.faultline.ffm.PaddedBefore;
 
 /**
  * The requester's table of round trips under way: matches each answer to the request it belongs to.
@@ -9,7 +10,7 @@ import dev.faultline.ffm.CacheLine;
  *
  * <p>Tags are slots of the table, reused first-in first-out.
  */
-public abstract sealed class Outstanding extends Apart {
+public abstract sealed class Outstanding extends PaddedBefore {
 
     private static final long FREE = 0;
     private static final int MOST = 1 << 24;

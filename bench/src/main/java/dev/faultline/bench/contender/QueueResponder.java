@@ -1,5 +1,6 @@
 package dev.faultline.bench.contender;
 
+import dev.faultline.ffm.PaddedBefore;
 import dev.faultline.ring.Answer;
 import dev.faultline.ring.CompletionHandler;
 import dev.faultline.ring.FaultConsumer;
@@ -8,7 +9,7 @@ import dev.faultline.ring.FaultQueue;
 import dev.faultline.ring.Result;
 
 /** The consumer of a fault queue, driven by hand: reads every field of a group and answers it. */
-abstract class QueueResponder extends Apart implements Responder, CompletionHandler {
+abstract class QueueResponder extends PaddedBefore implements Responder, CompletionHandler {
 
     private static final int LIMIT_ENTRIES = 256;
     private static final long USER_DATA = 1;

@@ -1,11 +1,13 @@
 package dev.faultline.bench.contender;
 
+import dev.faultline.ffm.PaddedBefore;
+
 /**
  * Tells a responder that the slice is over.
  *
  * <p>Threads: one raises it, another looks. Responders look only while they have nothing to do, so a busy one never pays for it.
  */
-public abstract sealed class StopFlag extends Apart {
+public abstract sealed class StopFlag extends PaddedBefore {
 
     private volatile boolean raised;
 
