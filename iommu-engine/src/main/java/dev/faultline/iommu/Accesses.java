@@ -1,0 +1,158 @@
+package dev.faultline.iommu;
+
+import static dev.faultline.ffm.PageFaultLayout.PERM_WRITE;
+
+import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Moves the bytes of a device's accesses, page by page, and decides what a page that is not there means for them.
+ *
+ * <p>Threads: the one that has entered the device. Nothing is allocated after construction.
+ */
+final class Accesses {
+    private static final long PAGE_OFFSET_MASK = Frames.BYTES - 1;
+    /** Pages an access moves in one step, so that nobody who unmaps waits for a long one. */
+    private static final int PAGES_PER_STEP = 64;
+
+    private final int retryLimit;
+    private final MemorySegment memory;
+    private final Window window;
+    private final Attachments attachments;
+    private final CounterWords counters;
+    private final @Nullable LatencySink latency;
+
+    Accesses(DeviceConfig config, MemorySegment memory, Window window, Attachments attachments, CounterWords counters) {
+        this.retryLimit = config.retryLimit();
+        this.memory = memory;
+        this.window = window;
+        this.attachments = attachments;
+        this.counters = counters;
+        this.latency = config.latency();
+    }
+
+    boolean runReady(Station mine, DeviceTranslation translation, PageRequests requests) {
+        boolean moved = false;
+        for (int slot = window.oldest(); slot != Window.NONE; ) {
+            int next = window.younger(slot);
+            if (window.state(slot) == Window.READY) {
+                mine.quiesce();
+                moved |= run(slot, translation, requests);
+            }
+            slot = next;
+        }
+        return moved;
+    }
+
+    private boolean run(int slot, DeviceTranslation through, PageRequests requests) {
+        boolean moved = false;
+        for (int turn = 0; turn < PAGES_PER_STEP; turn++) {
+            long address = window.address[slot];
+            Attachment attachment = attachments.get(window.pasid[slot]);
+            if (attachment == null) {
+                end(slot, AccessResult.NOT_ATTACHED);
+                return true;
+            }
+            if (window.behindOlder(slot)) {
+                window.set(slot, Window.BEHIND);
+                window.remember(slot);
+                return moved;
+            }
+            long translation = through.translate(attachment, address, window.rights[slot]);
+            if (translation < 0) {
+                boolean raised = miss(slot, attachment, translation, requests);
+                return raised || moved;
+            }
+            int bytes = (int) Math.min(window.left[slot], Frames.BYTES - (address & PAGE_OFFSET_MASK));
+            if (!move(slot, (translation & PageTable.PAGE) | (address & PAGE_OFFSET_MASK), bytes)) {
+                end(slot, AccessResult.BAD_BUFFER);
+                return true;
+            }
+            moved = true;
+            faultOver(slot);
+            window.address[slot] = address + bytes;
+            window.bufferOffset[slot] += bytes;
+            window.left[slot] -= bytes;
+            if (window.left[slot] == 0) {
+                end(slot, AccessResult.OK);
+                return true;
+            }
+        }
+        window.remember(slot);
+        return true;
+    }
+
+    private boolean move(int slot, long physical, int bytes) {
+        MemorySegment buffer = window.buffer[slot];
+        long offset = window.bufferOffset[slot];
+        try {
+            if ((window.rights[slot] & PERM_WRITE) != 0) {
+                MemorySegment.copy(buffer, offset, memory, physical, bytes);
+            } else {
+                MemorySegment.copy(memory, physical, buffer, offset, bytes);
+            }
+        } catch (IllegalStateException
+                | WrongThreadException
+                | IllegalArgumentException
+                | UnsupportedOperationException e) {
+            return false;
+        }
+        counters.add(CounterWords.BYTES, bytes);
+        return true;
+    }
+
+    /** The page has come and the access has used it: it may be evicted now. */
+    private void faultOver(int slot) {
+        window.tries[slot] = 0;
+        window.lastLook[slot] = false;
+        window.unwant(slot);
+        if (latency != null && window.raisedAtNs[slot] != 0) {
+            latency.fault(System.nanoTime() - window.raisedAtNs[slot]);
+            window.raisedAtNs[slot] = 0;
+        }
+    }
+
+    /** An access is over. */
+    void end(int slot, AccessResult result) {
+        counters.add(CounterWords.ACCESSES, 1);
+        if (result != AccessResult.OK) {
+            counters.add(CounterWords.FAILED, 1);
+        }
+        window.finish(slot, result);
+    }
+
+    /** The page is absent, or may not be used so. */
+    private boolean miss(int slot, Attachment attachment, long fault, PageRequests requests) {
+        AccessResult end = hopeless(slot, attachment, fault);
+        if (end != null) {
+            end(slot, end);
+            return true;
+        }
+        Lane lane = attachment.lane;
+        if (lane == null) {
+            throw new AssertionError("no lane");
+        }
+        return requests.ask(slot, attachment, lane);
+    }
+
+    private @Nullable AccessResult hopeless(int slot, Attachment attachment, long fault) {
+        if (fault == WalkFault.NOT_CANONICAL.walked) {
+            return AccessResult.NOT_CANONICAL;
+        }
+        if (fault != WalkFault.NOT_PRESENT.walked
+                && fault != WalkFault.NO_WRITE.walked
+                && fault != WalkFault.NO_EXECUTE.walked) {
+            return AccessResult.TABLE_ERROR;
+        }
+        if (attachment.space().queue() == null) {
+            return AccessResult.NO_FAULT_QUEUE;
+        }
+        if (attachment.lane == null) {
+            return AccessResult.NO_PAGE_REQUESTS;
+        }
+        if (window.lastLook[slot]) {
+            return AccessResult.INVALID;
+        }
+        return window.tries[slot] >= retryLimit ? AccessResult.UNRESOLVED : null;
+    }
+}

@@ -1,0 +1,163 @@
+package dev.faultline.iommu;
+
+import java.util.Queue;
+import java.util.concurrent.atomic.AtomicReference;
+import org.jctools.queues.varhandle.MpscUnboundedVarHandleArrayQueue;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Which thread steps a device, and how others get something done there: by the thread inside at its next step, or, when nobody
+ * is inside, by themselves.
+ *
+ * <p>Threads: any. {@link #enter} is the one step that costs; nothing is paid for an access. What belongs to the thread inside
+ * is handed from one to the next by {@code owner}.
+ */
+final class DeviceGate {
+    private final Iommu iommu;
+    private final Device device;
+    private final PageRequests requests;
+    private final Queue<Control> controls = new MpscUnboundedVarHandleArrayQueue<>(16);
+    private final AtomicReference<@Nullable Thread> owner = new AtomicReference<>();
+
+    /** That of the thread inside; its own. */
+    private @Nullable Station station;
+
+    private volatile boolean closed;
+
+    DeviceGate(Iommu iommu, Device device, PageRequests requests) {
+        this.iommu = iommu;
+        this.device = device;
+        this.requests = requests;
+    }
+
+    boolean closed() {
+        return closed;
+    }
+
+    /** From now on nobody enters. */
+    void shut() {
+        closed = true;
+    }
+
+    boolean enter() {
+        Thread me = Thread.currentThread();
+        if (closed || !owner.compareAndSet(null, me)) {
+            return false;
+        }
+        try {
+            if (closed) {
+                return false;
+            }
+            Station claimed = iommu.stations().claim();
+            try {
+                if (requests.enter()) {
+                    station = claimed;
+                    claimed.add(device);
+                    return true;
+                }
+            } finally {
+                if (station == null && claimed.empty()) {
+                    iommu.stations().release(claimed);
+                }
+            }
+            return false;
+        } finally {
+            if (station == null) {
+                owner.set(null);
+            }
+        }
+    }
+
+    void leave() {
+        Station mine = entered();
+        requests.leave();
+        mine.remove(device);
+        station = null;
+        if (mine.empty()) {
+            iommu.stations().release(mine);
+        }
+        owner.set(null);
+        // A request that came in before may have counted on the steps that will not come now.
+        if (hasControls() && enter()) {
+            var _ = serve();
+            leave();
+        }
+    }
+
+    boolean mine() {
+        return Thread.currentThread().equals(owner.get());
+    }
+
+    /** Whether the calling thread is inside. */
+    boolean isEntered() {
+        return station != null && mine();
+    }
+
+    /** The station of the calling thread, which has to be inside. */
+    Station entered() {
+        Station mine = station;
+        if (mine == null || !mine()) {
+            throw new IllegalStateException(device + ": this thread has not entered it");
+        }
+        return mine;
+    }
+
+    /** Who is inside, for people. */
+    String ownerName() {
+        Thread who = owner.get();
+        return who == null ? "?" : who.getName();
+    }
+
+    boolean hasControls() {
+        return !controls.isEmpty();
+    }
+
+    /** Runs what other threads have asked for. Only by the thread inside. */
+    boolean serve() {
+        boolean any = false;
+        for (Control next = controls.poll(); next != null; next = controls.poll()) {
+            next.run();
+            any = true;
+        }
+        return any;
+    }
+
+    /** Runs something as the thread inside: here if that is the caller or nobody, else at that thread's next step. */
+    void perform(Runnable act) {
+        if (mine()) {
+            act.run();
+            return;
+        }
+        Control control = new Control(act);
+        controls.offer(control);
+        Station own = iommu.stations().current();
+        boolean wasOnline = own != null && own.online();
+        if (own != null && wasOnline) {
+            own.goOffline();
+        }
+        try {
+            long start = System.nanoTime();
+            for (int turn = 0; !control.done(); turn++) {
+                if (enter()) {
+                    var _ = serve();
+                    leave();
+                } else if (closed && owner.get() == null) {
+                    control.run();
+                } else if (System.nanoTime() - start > iommu.config().limitNs() && control.callOff()) {
+                    throw new IllegalStateException(device + " was entered by thread \"" + ownerName()
+                            + "\", which did not step it for " + iommu.config().limitNs() / 1_000_000 + " ms");
+                } else {
+                    if (own != null) {
+                        own.serve();
+                    }
+                    Stations.pause(turn);
+                }
+            }
+        } finally {
+            if (own != null && wasOnline && !own.empty()) {
+                own.goOnline();
+            }
+        }
+        control.rethrow();
+    }
+}
