@@ -5,10 +5,8 @@ import dev.faultline.ffm.Errno;
 import dev.faultline.ffm.LinuxCalls;
 import dev.faultline.ffm.PageFaultLayout;
 import dev.faultline.ffm.PageResponseLayout;
-import dev.faultline.ffm.Region;
 import java.lang.foreign.MemorySegment;
 import java.util.Set;
-import org.jctools.queues.varhandle.MpscUnboundedVarHandleArrayQueue;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -46,66 +44,26 @@ import org.jspecify.annotations.Nullable;
  * </ul>
  */
 public final class DescriptorConsumer implements FaultConsumer {
-    private static final int RECORD = PageFaultLayout.SIZE;
-    private static final int ANSWER = PageResponseLayout.SIZE;
-    private static final int GROUPS_IN_MESSAGE = 64;
-    private static final int RECORDS_IN_MESSAGE = 2048;
-    private static final int ANSWERS_IN_WRITE = 512;
     private static final int CONTROLS = 16;
 
     // Each look is a system call: together some 20 to 50 us, as Waiting.SPIN_THEN_PARK.
     private static final int LOOKS_BEFORE_SLEEP = 50;
 
-    private static final int GONE = LinuxCalls.POLLHUP | LinuxCalls.POLLRDHUP | LinuxCalls.POLLERR;
-    private static final int READABLE = LinuxCalls.POLLIN | LinuxCalls.POLLRDNORM | GONE;
-
-    private final int fd;
     private final int entries;
     private final int largestGroup;
-    private final DescriptorCalls calls;
-    private final LinuxCalls linux;
+    private final DescriptorProtocol protocol;
+    private final DescriptorDrive drive;
     private final WakePair wakePair;
-    private final Region region;
-    private final MemorySegment in;
-    private final MemorySegment out;
-    private final long readBytes;
 
     private volatile @Nullable Thread owner;
     private volatile @Nullable FaultWorker worker;
     private volatile boolean woken;
-    /** For other threads: answers can no longer arrive. */
-    private volatile boolean gone;
 
     private boolean busy;
     private boolean closeAsked;
     private boolean closed;
-    /** The other end will send no more; what it has sent may still lie in the descriptor. */
-    private boolean hungUp;
-    /** The other end takes no answers. */
-    private boolean deaf;
-    /** Reading has failed for want of the other end. */
-    private boolean reset;
-    /** All that the other end sent has been read. */
-    private boolean ended;
     /** The end has been handed over too. */
     private boolean left;
-
-    private final PostedReads reads;
-    private final OpenGroups groups = new OpenGroups();
-    private final DescriptorCounts counts = new DescriptorCounts(groups);
-
-    /** What was read last. Its groups are entered, and handed over as there are reads. */
-    private final FaultMessage message;
-
-    private int groupsRead;
-    private int groupsHanded;
-    private int messageNumber;
-    private long readAtNs;
-
-    private final StagedAnswers staged = new StagedAnswers(ANSWERS_IN_WRITE);
-
-    private boolean readable;
-    private boolean writable;
 
     /** Cancels and nops that are done and whose end has not been handed over: a circle. */
     private final long[] doneUserData = new long[CONTROLS];
@@ -115,37 +73,33 @@ public final class DescriptorConsumer implements FaultConsumer {
     private int doneHead;
     private int done;
 
-    /** Message, code and cookie of claimed groups. */
-    private final MpscUnboundedVarHandleArrayQueue<Long> later = new MpscUnboundedVarHandleArrayQueue<>(64);
-
-    private final int[] polled = new int[2];
-    private final int[] events = new int[2];
-    private final int[] revents = new int[2];
-
     private final FaultGroup view = new FaultGroup();
     private int taken;
     private final CompletionHandler takeOne = (userData, group) -> taken++;
 
     private DescriptorConsumer(
-            int fd, QueueConfig config, boolean keepsBounds, LinuxCalls linux, DescriptorCalls calls) {
-        this.fd = fd;
+            QueueConfig config, DescriptorProtocol protocol, DescriptorDrive drive, WakePair wakePair) {
         this.entries = config.entries();
         this.largestGroup = config.largestGroup();
-        this.linux = linux;
-        this.calls = calls;
-        this.reads = PostedReads.none(entries);
-        int records = largestMessage(largestGroup);
-        long inBytes = (long) records * RECORD;
-        // Of a message that is too long a socket drops what does not fit: one record more shows that.
-        this.readBytes = keepsBounds ? inBytes + RECORD : inBytes;
-        this.region = Region.allocate(inBytes + RECORD + ANSWERS_IN_WRITE * ANSWER);
-        this.in = region.segment().asSlice(0, inBytes + RECORD);
-        this.out = region.segment().asSlice(inBytes + RECORD);
-        this.message = new FaultMessage(fd, in, records, largestGroup);
+        this.protocol = protocol;
+        this.drive = drive;
+        this.wakePair = wakePair;
+    }
+
+    /** Makes a drive, which is not to be closed if that fails. */
+    private interface Drives {
+        DescriptorDrive make(DescriptorProtocol protocol, int wakeDescriptor);
+    }
+
+    private static DescriptorConsumer open(int fd, QueueConfig config, Drives drives) {
+        WakePair wakePair = WakePair.open();
+        DescriptorProtocol protocol = new DescriptorProtocol(fd, config.entries(), config.largestGroup());
         try {
-            this.wakePair = WakePair.open();
+            DescriptorDrive drive = drives.make(protocol, wakePair.descriptor());
+            return new DescriptorConsumer(config, protocol, drive, wakePair);
         } catch (RuntimeException | Error e) {
-            region.close();
+            protocol.free();
+            wakePair.close();
             throw e;
         }
     }
@@ -165,16 +119,8 @@ public final class DescriptorConsumer implements FaultConsumer {
         QueueConfig config = QueueConfig.of(entries).withLargestGroup(largestGroup);
         LinuxCalls linux = LinuxCalls.open();
         try {
-            int type = linux.socketType(fd);
-            if (type < 0 && type != -Errno.ENOTSOCK) {
-                throw new IllegalArgumentException(
-                        "fd=" + fd + ": " + Errno.name(-type) + ", allowed an open descriptor");
-            }
-            if (type >= 0 && type != LinuxCalls.SOCK_SEQPACKET) {
-                throw new IllegalArgumentException("fd=" + fd + " is a socket of type " + type + ": allowed "
-                        + LinuxCalls.SOCK_SEQPACKET + ", which keeps the bounds of messages");
-            }
-            return new DescriptorConsumer(fd, config, type >= 0, linux, new DescriptorCalls.Linux(linux));
+            boolean keepsBounds = keepsBounds(fd, linux);
+            return open(fd, config, linux, new DescriptorCalls.Linux(linux), keepsBounds);
         } catch (RuntimeException | Error e) {
             linux.close();
             throw e;
@@ -183,8 +129,30 @@ public final class DescriptorConsumer implements FaultConsumer {
 
     /** With the calls on the descriptor made by somebody else than Linux. */
     static DescriptorConsumer open(int fd, int entries, int largestGroup, DescriptorCalls calls) {
-        LinuxCalls linux = LinuxCalls.open();
-        return new DescriptorConsumer(fd, QueueConfig.of(entries).withLargestGroup(largestGroup), false, linux, calls);
+        return open(fd, QueueConfig.of(entries).withLargestGroup(largestGroup), LinuxCalls.open(), calls, false);
+    }
+
+    private static DescriptorConsumer open(
+            int fd, QueueConfig config, LinuxCalls linux, DescriptorCalls calls, boolean keepsBounds) {
+        long readBytes = DescriptorProtocol.readBytes(config.largestGroup(), keepsBounds);
+        return open(
+                fd,
+                config,
+                (protocol, wakeDescriptor) ->
+                        new SystemCallDrive(fd, protocol, linux, calls, readBytes, wakeDescriptor));
+    }
+
+    /** Whether a descriptor keeps the bounds of what was written together, as a socket has to. */
+    private static boolean keepsBounds(int fd, LinuxCalls linux) {
+        int type = linux.socketType(fd);
+        if (type < 0 && type != -Errno.ENOTSOCK) {
+            throw new IllegalArgumentException("fd=" + fd + ": " + Errno.name(-type) + ", allowed an open descriptor");
+        }
+        if (type >= 0 && type != LinuxCalls.SOCK_SEQPACKET) {
+            throw new IllegalArgumentException("fd=" + fd + " is a socket of type " + type + ": allowed "
+                    + LinuxCalls.SOCK_SEQPACKET + ", which keeps the bounds of messages");
+        }
+        return type >= 0;
     }
 
     /**
@@ -194,7 +162,7 @@ public final class DescriptorConsumer implements FaultConsumer {
      * @return records: 64 of the largest groups, but not more than 2048
      */
     public static int largestMessage(int largestGroup) {
-        return Math.min(largestGroup * GROUPS_IN_MESSAGE, RECORDS_IN_MESSAGE);
+        return DescriptorProtocol.largestMessage(largestGroup);
     }
 
     private void begin(String call) {
@@ -209,7 +177,7 @@ public final class DescriptorConsumer implements FaultConsumer {
     }
 
     private boolean isClosed() {
-        return closed || closeAsked || ended;
+        return closed || closeAsked || protocol.isEnded();
     }
 
     // ---- submissions ----
@@ -224,7 +192,7 @@ public final class DescriptorConsumer implements FaultConsumer {
         if (isClosed()) {
             return Result.CLOSED;
         }
-        return reads.add(userData, count) ? Result.OK : Result.FULL;
+        return protocol.reads.add(userData, count) ? Result.OK : Result.FULL;
     }
 
     @Override
@@ -245,26 +213,7 @@ public final class DescriptorConsumer implements FaultConsumer {
         if (isClosed()) {
             return Result.CLOSED;
         }
-        int slot = groups.find(cookie);
-        int state = slot < 0 ? OpenGroups.HELD : groups.state(slot);
-        if (state != OpenGroups.GIVEN && state != OpenGroups.CLAIMED) {
-            return Result.STALE;
-        }
-        // Also of a group that another thread has answered while the handler was about to say LATER.
-        if (reposts && groups.takeRead(slot)) {
-            boolean _ = reads.add(groups.userData(slot), 1);
-        }
-        if (deaf) {
-            return Result.CLOSED;
-        }
-        if (code == Answer.LATER) {
-            return state == OpenGroups.GIVEN ? Result.OK : Result.STALE;
-        }
-        if (!groups.stage(slot)) {
-            return Result.STALE;
-        }
-        staged.add(StagedAnswers.answer(cookie, wire(code)));
-        return Result.OK;
+        return protocol.answer(cookie, code, reposts);
     }
 
     @Override
@@ -274,34 +223,11 @@ public final class DescriptorConsumer implements FaultConsumer {
         if (code == Answer.LATER) {
             throw new IllegalArgumentException("code=LATER: allowed SUCCESS, INVALID");
         }
-        if (gone) {
-            return Result.CLOSED;
+        Result result = protocol.answerLater(cookie, code);
+        if (result == Result.OK) {
+            wakePair.signal();
         }
-        long claimed = groups.claim(cookie);
-        if (claimed == 0) {
-            return Result.STALE;
-        }
-        boolean _ = later.offer((long) OpenGroups.messageOf(claimed) << 40 | StagedAnswers.answer(cookie, wire(code)));
-        wakePair.signal();
-        return Result.OK;
-    }
-
-    private static int wire(Answer code) {
-        return code == Answer.SUCCESS ? PageResponseLayout.CODE_SUCCESS : PageResponseLayout.CODE_INVALID;
-    }
-
-    /** Stages what other threads have answered. */
-    private void takeLater() {
-        if (later.isEmpty()) {
-            return;
-        }
-        for (Long item; (item = later.poll()) != null; ) {
-            long claimed = item;
-            int slot = groups.find((int) claimed);
-            if (slot >= 0 && groups.stageClaim(slot, (int) (claimed >>> 40))) {
-                staged.add(claimed & 0x1_ffff_ffffL);
-            }
-        }
+        return result;
     }
 
     @Override
@@ -324,7 +250,7 @@ public final class DescriptorConsumer implements FaultConsumer {
         if (done == CONTROLS) {
             return Result.FULL;
         }
-        addDone(userData, Result.CANCELLED, reads.cancel(all, userData));
+        addDone(userData, Result.CANCELLED, protocol.reads.cancel(all, userData));
         return Result.OK;
     }
 
@@ -364,207 +290,9 @@ public final class DescriptorConsumer implements FaultConsumer {
             return 0;
         }
         if (!busy) {
-            takeLater();
+            protocol.takeLater();
         }
-        return write();
-    }
-
-    // ---- the descriptor ----
-
-    /** Asks what can be done now, if that is not known and something is wanted. */
-    private void look() {
-        boolean wantsGroups = groupsHanded == groupsRead && !reads.isEmpty() && !ended;
-        if ((wantsGroups && !readable) || (!staged.isEmpty() && !writable && !deaf)) {
-            int now = calls.poll(fd, LinuxCalls.POLLIN | LinuxCalls.POLLOUT | LinuxCalls.POLLRDHUP, 0);
-            if (now < 0) {
-                refused("poll", -now);
-            } else {
-                seen(now);
-            }
-        }
-    }
-
-    private void seen(int now) {
-        if ((now & LinuxCalls.POLLNVAL) != 0) {
-            throw new IllegalStateException("fd=" + fd + " is closed: allowed after the consumer's close");
-        }
-        readable |= (now & READABLE) != 0;
-        writable |= (now & LinuxCalls.POLLOUT) != 0;
-        hungUp |= (now & GONE) != 0;
-    }
-
-    private void refused(String call, int error) {
-        if (error != Errno.EINTR && error != Errno.EAGAIN) {
-            throw new IllegalStateException(call + " on fd=" + fd + ": " + Errno.name(error));
-        }
-    }
-
-    /** Writes what is staged, as much as is taken without waiting; says how many answers. */
-    private int write() {
-        int sent = 0;
-        while (!staged.isEmpty() && !deaf) {
-            if (!writable) {
-                look();
-            }
-            if (!writable) {
-                break;
-            }
-            // What was said to be writable is for one write: more might have to wait, on a descriptor that blocks.
-            writable = false;
-            int n = Math.min(staged.count(), ANSWERS_IN_WRITE);
-            staged.copyTo(out, n);
-            long written = calls.write(fd, out, (long) n * ANSWER);
-            if (written >= 0) {
-                if (written % ANSWER != 0 || written > (long) n * ANSWER) {
-                    throw new IllegalStateException("write on fd=" + fd + " took bytes=" + written + " of " + n * ANSWER
-                            + ": allowed a multiple of " + ANSWER);
-                }
-                int took = (int) (written / ANSWER);
-                answered(took, DescriptorCounts.ANSWERED);
-                sent += took;
-                if (took == 0) {
-                    break;
-                }
-                continue;
-            }
-            switch ((int) -written) {
-                case Errno.EINTR -> {}
-                case Errno.EAGAIN -> {
-                    return sent;
-                }
-                case Errno.EINVAL -> answered(1, DescriptorCounts.DETACHED);
-                case Errno.EPIPE, Errno.ECONNRESET -> {
-                    hungUp = true;
-                    deaf = true;
-                    gone = true;
-                }
-                default -> throw new IllegalStateException("write on fd=" + fd + ": " + Errno.name((int) -written));
-            }
-        }
-        return sent;
-    }
-
-    /** The oldest answers have been taken, or the oldest one refused. */
-    private void answered(int n, int as) {
-        if (n == 0) {
-            return;
-        }
-        counts.change();
-        for (int i = 0; i < n; i++) {
-            groups.remove(groups.find(staged.cookie(i)));
-        }
-        counts.add(as, n);
-        counts.add(DescriptorCounts.ANSWERS, n);
-        if (as == DescriptorCounts.DETACHED) {
-            counts.add(DescriptorCounts.STALE, n);
-        }
-        counts.changed();
-        staged.drop(n);
-    }
-
-    /** Reads a message, if there is one. */
-    private void read() {
-        readable = false;
-        long n = calls.read(fd, in, readBytes);
-        if (n > 0) {
-            readAtNs = System.nanoTime();
-            message.check((int) n);
-            enter();
-        } else if (n == 0) {
-            // The kernel's fault descriptor says 0 when it is empty, a socket when its other end has gone.
-            if (hungUp) {
-                end();
-            }
-        } else if (n == -Errno.EINVAL) {
-            throw new IllegalStateException(
-                    "read on fd=" + fd + ": EINVAL, the next group has more requests than largestGroup=" + largestGroup
-                            + " allows; it stays where it is, for a consumer that allows more");
-        } else if (n == -Errno.ECONNRESET || n == -Errno.EPIPE) {
-            // A socket says it once, before what is left.
-            if (reset) {
-                end();
-            }
-            reset = true;
-            hungUp = true;
-            deaf = true;
-            gone = true;
-        } else {
-            refused("read", (int) -n);
-        }
-    }
-
-    /** Enters the groups of a message that was read. */
-    private void enter() {
-        // Never 0, which a new entry has.
-        messageNumber = messageNumber == Integer.MAX_VALUE ? 1 : messageNumber + 1;
-        int found = message.groups();
-        counts.change();
-        if (!groups.hasRoom(found)) {
-            groups.makeRoom(found);
-        }
-        boolean anyKnown = false;
-        for (int g = 0; g < found; g++) {
-            int cookie = message.cookie(g);
-            int slot = groups.find(cookie);
-            if (slot < 0) {
-                slot = groups.add(cookie, messageNumber);
-            } else {
-                anyKnown = true;
-            }
-            if (groups.isRepeated(slot, messageNumber)) {
-                withdraw(g);
-                counts.changed();
-                throw message.broken(
-                        "cookie=0x" + Integer.toHexString(cookie) + " of two groups", "one group for a cookie");
-            }
-        }
-        if (anyKnown) {
-            forgetFormer(found);
-        }
-        counts.add(DescriptorCounts.REQUESTS, message.requests());
-        counts.add(DescriptorCounts.RAISED, found);
-        counts.changed();
-        groupsRead = found;
-        groupsHanded = 0;
-    }
-
-    /** Takes back what was entered for the first groups of a broken message. */
-    private void withdraw(int entered) {
-        for (int g = 0; g < entered; g++) {
-            int slot = groups.find(message.cookie(g));
-            if (slot >= 0 && groups.state(slot) == OpenGroups.HELD) {
-                groups.remove(slot);
-            }
-        }
-    }
-
-    /** The other end gives cookies again that are open here, so it has answered those groups by itself. */
-    private void forgetFormer(int found) {
-        for (int g = 0; g < found; g++) {
-            int cookie = message.cookie(g);
-            int slot = groups.find(cookie);
-            int state = groups.state(slot);
-            if (state != OpenGroups.HELD) {
-                if (state == OpenGroups.STAGED) {
-                    staged.remove(cookie);
-                }
-                groups.reset(slot, cookie, messageNumber);
-                counts.add(DescriptorCounts.DETACHED, 1);
-            }
-        }
-    }
-
-    /** Nothing more comes and nothing more can be answered. */
-    private void end() {
-        ended = true;
-        gone = true;
-        long open = groups.outstanding();
-        counts.change();
-        groups.clear();
-        counts.add(DescriptorCounts.CLOSED, open);
-        counts.changed();
-        staged.clear();
-        later.clear();
+        return drive.send();
     }
 
     // ---- completions ----
@@ -586,23 +314,18 @@ public final class DescriptorConsumer implements FaultConsumer {
         }
         busy = true;
         try {
-            if (!ended) {
-                takeLater();
-                look();
-                write();
-                if (limit > 0 && groupsHanded == groupsRead) {
-                    if (readable && !reads.isEmpty()) {
-                        read();
-                    } else if (hungUp && reads.isEmpty()) {
-                        end();
-                    }
+            if (!protocol.isEnded()) {
+                protocol.takeLater();
+                drive.exchange(limit > 0 && protocol.wantsMessage());
+                if (limit > 0) {
+                    protocol.endUnread();
                 }
             }
             int n = handDone(handler, limit);
             n += handGroups(handler, shown, limit - n);
             n += handEnd(handler, limit - n);
             if (n > 0 && !isClosed()) {
-                write();
+                drive.send();
             }
             return n;
         } finally {
@@ -627,21 +350,18 @@ public final class DescriptorConsumer implements FaultConsumer {
 
     private int handGroups(CompletionHandler handler, FaultGroup shown, int limit) {
         int n = 0;
-        while (n < limit && groupsHanded < groupsRead && !reads.isEmpty() && !closeAsked) {
-            int group = groupsHanded++;
-            long userData = reads.take();
-            message.show(group, shown, readAtNs);
-            groups.give(groups.find(message.cookie(group)), userData);
+        while (n < limit && protocol.hasGroup() && !closeAsked) {
             n++;
-            handler.group(userData, shown);
+            handler.group(protocol.giveGroup(shown), shown);
         }
         return n;
     }
 
     private int handEnd(CompletionHandler handler, int limit) {
-        if (!ended) {
+        if (!protocol.isEnded()) {
             return 0;
         }
+        PostedReads reads = protocol.reads;
         int n = 0;
         while (n < limit && !reads.isEmpty() && !closeAsked) {
             long userData = reads.oldestUserData();
@@ -711,29 +431,14 @@ public final class DescriptorConsumer implements FaultConsumer {
     }
 
     private void sleep(long limitNs) {
-        boolean wantsGroups = groupsHanded == groupsRead && !reads.isEmpty();
-        int wanted = LinuxCalls.POLLRDHUP
-                | (wantsGroups ? LinuxCalls.POLLIN : 0)
-                | (!staged.isEmpty() && !deaf ? LinuxCalls.POLLOUT : 0);
-        // An end that is known is told for ever, and must not keep this thread awake while it waits for something else.
-        polled[0] = hungUp && !wantsGroups ? -1 : fd;
-        polled[1] = wakePair.descriptor();
-        events[0] = wanted;
-        events[1] = LinuxCalls.POLLIN;
-        revents[0] = 0;
-        revents[1] = 0;
-        long ms = Math.min((limitNs - 1) / 1_000_000 + 1, Integer.MAX_VALUE);
+        boolean rung = false;
         wakePair.announce();
-        if (!woken && later.isEmpty()) {
-            int n = calls.poll(polled, events, revents, (int) ms);
-            wakePair.awake(revents[1] != 0);
-            if (n < 0) {
-                refused("poll", -n);
-            } else {
-                seen(revents[0]);
+        try {
+            if (!woken && !protocol.hasLater()) {
+                rung = drive.sleep(protocol.wantsMessage(), limitNs);
             }
-        } else {
-            wakePair.awake(false);
+        } finally {
+            wakePair.awake(rung);
         }
     }
 
@@ -783,7 +488,7 @@ public final class DescriptorConsumer implements FaultConsumer {
      */
     @Override
     public Accounting accounting() {
-        return counts.accounting();
+        return protocol.accounting();
     }
 
     /**
@@ -833,10 +538,12 @@ public final class DescriptorConsumer implements FaultConsumer {
     private void free() {
         if (!closed) {
             closed = true;
-            gone = true;
+            if (drive.close()) {
+                protocol.free();
+            } else {
+                protocol.leave();
+            }
             wakePair.close();
-            region.close();
-            linux.close();
         }
     }
 }
