@@ -2,6 +2,7 @@ package dev.faultline.iommu;
 
 import static dev.faultline.ffm.PageFaultLayout.PERM_WRITE;
 
+import dev.faultline.iommu.table.Translation;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
@@ -64,7 +65,7 @@ final class Accesses {
                 return raised || moved;
             }
             int bytes = (int) Math.min(window.left[slot], Frames.BYTES - (address & PAGE_OFFSET_MASK));
-            if (!move(slot, (translation & PageTable.PAGE) | (address & PAGE_OFFSET_MASK), bytes)) {
+            if (!move(slot, Translation.page(translation) | (address & PAGE_OFFSET_MASK), bytes)) {
                 end(slot, AccessResult.BAD_BUFFER);
                 return true;
             }
@@ -136,13 +137,14 @@ final class Accesses {
     }
 
     private @Nullable AccessResult hopeless(int slot, Attachment attachment, long fault) {
-        if (fault == WalkFault.NOT_CANONICAL.walked) {
-            return AccessResult.NOT_CANONICAL;
-        }
-        if (fault != WalkFault.NOT_PRESENT.walked
-                && fault != WalkFault.NO_WRITE.walked
-                && fault != WalkFault.NO_EXECUTE.walked) {
-            return AccessResult.TABLE_ERROR;
+        switch (Translation.reason(fault)) {
+            case BEYOND_INPUT -> {
+                return AccessResult.NOT_CANONICAL;
+            }
+            case NOT_PRESENT, NO_READ, NO_WRITE, NO_EXECUTE, NO_USER, NOT_ACCESSED -> {}
+            default -> {
+                return AccessResult.TABLE_ERROR;
+            }
         }
         if (attachment.space().queue() == null) {
             return AccessResult.NO_FAULT_QUEUE;

@@ -1,5 +1,8 @@
 package dev.faultline.iommu;
 
+import dev.faultline.iommu.table.PageFormat;
+import dev.faultline.iommu.table.RadixTable;
+import dev.faultline.iommu.table.Translation;
 import dev.faultline.ring.FaultQueue;
 import dev.faultline.ring.PageMapper;
 import java.lang.foreign.MemorySegment;
@@ -27,7 +30,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
 
     private final Iommu iommu;
     private final PageFormat format;
-    private final PageTable table;
+    private final RadixTable table;
     private final Frames frames;
     private final Iotlb iotlb;
     private final InvalidationLog log;
@@ -51,7 +54,11 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         this.iotlb = iommu.iotlb();
         this.log = iommu.log();
         this.stations = iommu.stations();
-        this.table = new PageTable(format, frames);
+        RadixTable made = RadixTable.make(format, frames.physical(), frames.allocator());
+        if (made == null) {
+            throw frames.none("a page table");
+        }
+        this.table = made;
     }
 
     /**
@@ -67,7 +74,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         if (page.byteSize() < Frames.BYTES) {
             throw new IllegalArgumentException("page.byteSize()=" + page.byteSize() + ": allowed 4096 or more");
         }
-        Limits.inRange("access", access, 1, PageTable.RIGHTS);
+        Limits.inRange("access", access, 1, Translation.RIGHTS);
         return install(at, page, access);
     }
 
@@ -79,7 +86,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
      */
     @Override
     public boolean zero(long address) {
-        return install(pageOf(address), null, PageTable.RIGHTS);
+        return install(pageOf(address), null, Translation.RIGHTS);
     }
 
     /**
@@ -319,7 +326,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         return format;
     }
 
-    PageTable table() {
+    RadixTable table() {
         return table;
     }
 
@@ -360,7 +367,11 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
                 } else {
                     MemorySegment.copy(content, 0, frames.memory(), page, Frames.BYTES);
                 }
-                installed = table.install(at, page, access);
+                RadixTable.Outcome outcome = table.install(at, page, access);
+                if (outcome == RadixTable.Outcome.NO_FRAME) {
+                    throw frames.none("a page table");
+                }
+                installed = outcome == RadixTable.Outcome.DONE;
             } finally {
                 if (!installed) {
                     frames.free(page);
@@ -404,7 +415,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             throw new IllegalArgumentException(
                     "address=0x" + Long.toHexString(address) + ": allowed " + format.canonicalRule());
         }
-        return address & PageTable.PAGE;
+        return address & Frames.PAGE;
     }
 
     private void enter() {

@@ -1,5 +1,7 @@
 package dev.faultline.iommu;
 
+import dev.faultline.iommu.table.Translation;
+
 /**
  * How a device finds where its bytes are: its own TLB, then the IOTLB, then a walk; and how it forgets what was invalidated.
  *
@@ -22,22 +24,22 @@ final class DeviceTranslation {
         this.counters = counters;
     }
 
-    /** A translation with the right that is needed, or the negated code of a {@link WalkFault}. */
+    /** A translation with the right that is needed, or a fault, as {@link Translation} says. */
     long translate(Attachment attachment, long address, int needed) {
         AddressSpace space = attachment.space();
         if (!space.format().canonical(address)) {
-            return WalkFault.NOT_CANONICAL.walked;
+            return space.table().walk(address, needed);
         }
         long key = TlbKey.ofPasid(attachment.pasid(), address);
         long translation = tlb.lookup(key);
-        if ((translation & needed) == needed) {
+        if (Translation.grants(translation, needed)) {
             counters.add(CounterWords.TLB_HITS, 1);
             return translation;
         }
         counters.add(CounterWords.TLB_MISSES, 1);
         long spaceKey = TlbKey.ofSpace(space.number(), address);
         translation = iotlb.lookup(spaceKey);
-        if ((translation & needed) == needed) {
+        if (Translation.grants(translation, needed)) {
             counters.add(CounterWords.IOTLB_HITS, 1);
         } else {
             counters.add(CounterWords.IOTLB_MISSES, 1);

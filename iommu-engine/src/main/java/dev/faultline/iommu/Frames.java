@@ -2,6 +2,8 @@ package dev.faultline.iommu;
 
 import dev.faultline.ffm.CacheLine;
 import dev.faultline.ffm.SharedWords;
+import dev.faultline.iommu.table.Allocator;
+import dev.faultline.iommu.table.PhysicalMemory;
 import java.lang.foreign.MemorySegment;
 
 /**
@@ -20,6 +22,9 @@ public final class Frames {
     public static final int BYTES = 4096;
 
     static final int SHIFT = 12;
+    /** Of an address: the page it lies in. */
+    static final long PAGE = -BYTES;
+
     private static final long MASK = BYTES - 1;
 
     /** The stack's head: written by every allocate and free. */
@@ -36,10 +41,23 @@ public final class Frames {
     private final MemorySegment memory;
     private final MemorySegment words;
     private final int total;
+    private final PhysicalMemory physical;
+    private final Allocator allocator = new Allocator() {
+        @Override
+        public long allocate() {
+            return Frames.this.allocate();
+        }
+
+        @Override
+        public void free(long address) {
+            Frames.this.free(address);
+        }
+    };
 
     Frames(MemorySegment memory, MemorySegment words) {
         this.memory = memory;
         this.words = words;
+        this.physical = new PhysicalMemory(memory);
         this.total = (int) (memory.byteSize() >>> SHIFT);
         for (int frame = 0; frame < total; frame++) {
             SharedWords.putInt(words, link(frame), frame + 1 < total ? frame + 2 : 0);
@@ -138,6 +156,19 @@ public final class Frames {
         return memory;
     }
 
+    PhysicalMemory physical() {
+        return physical;
+    }
+
+    /** For tables. */
+    Allocator allocator() {
+        return allocator;
+    }
+
+    OutOfFrames none(String wantedFor) {
+        return new OutOfFrames(wantedFor, total, freeCount());
+    }
+
     boolean contains(long address) {
         return address >= 0 && address < memory.byteSize();
     }
@@ -145,7 +176,7 @@ public final class Frames {
     long allocateOrThrow(String wantedFor) {
         long address = allocate();
         if (address < 0) {
-            throw new OutOfFrames(wantedFor, total, freeCount());
+            throw none(wantedFor);
         }
         return address;
     }

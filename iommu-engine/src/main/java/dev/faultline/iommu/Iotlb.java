@@ -46,7 +46,7 @@ import java.lang.foreign.MemorySegment;
 final class Iotlb {
     private static final int WAYS = 4;
     private static final int ENTRY_SHIFT = 4;
-    private static final long PENDING = 1 << 3;
+    private static final long PENDING = 1 << 6;
     private static final int SET_SHIFT = 6;
 
     /** Advanced by every invalidation before it purges; read by every filler twice. */

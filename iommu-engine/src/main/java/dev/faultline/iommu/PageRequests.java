@@ -1,6 +1,7 @@
 package dev.faultline.iommu;
 
 import com.google.errorprone.annotations.CheckReturnValue;
+import dev.faultline.iommu.table.PageFormat;
 import dev.faultline.ring.Answer;
 import dev.faultline.ring.AutoAnswer;
 import dev.faultline.ring.FaultProducer;
@@ -186,7 +187,7 @@ final class PageRequests {
 
     /** Asks for the page an access comes to. Says whether anything was raised. */
     boolean ask(int slot, Attachment attachment, Lane lane) {
-        long page = window.address[slot] & PageTable.PAGE;
+        long page = window.address[slot] & Frames.PAGE;
         window.remember(slot);
         if (config.groupPages() > 1) {
             int covering = groups.covering(attachment, page);

@@ -9,6 +9,8 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.faultline.iommu.table.RadixTable;
+import dev.faultline.iommu.table.Translation;
 import dev.faultline.ring.Answer;
 import dev.faultline.ring.FaultProducer;
 import dev.faultline.ring.FaultQueue;
@@ -179,11 +181,11 @@ class DeviceTest {
             rig.start(device, Access.WRITE, BASE, rig.bytes(8, 1), 1);
             rig.finish(device);
             // Another page takes its place behind the back of both TLBs.
-            PageTable table = rig.space.table();
+            RadixTable table = rig.space.table();
             long old = table.remove(BASE);
             long fresh = rig.iommu.frames().allocate();
             rig.iommu.frames().zero(fresh);
-            assertTrue(table.install(BASE, fresh, PageTable.RIGHTS));
+            assertEquals(RadixTable.Outcome.DONE, table.install(BASE, fresh, Translation.RIGHTS));
             MemorySegment into = rig.bytes(8, 100);
             rig.start(device, Access.READ, BASE, into, 2);
             rig.finish(device);

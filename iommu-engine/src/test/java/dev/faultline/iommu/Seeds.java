@@ -3,10 +3,10 @@ package dev.faultline.iommu;
 import java.util.Random;
 
 /** Random numbers that a failed test can be given again: {@code -Dfaultline.seed=N}. */
-final class Seeds {
+public final class Seeds {
     private Seeds() {}
 
-    static Random random(String test) {
+    public static Random random(String test) {
         long seed = Long.getLong("faultline.seed", System.nanoTime());
         System.out.println(test + " seed " + seed);
         return new Random(seed);

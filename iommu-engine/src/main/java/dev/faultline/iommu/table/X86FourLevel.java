@@ -1,8 +1,9 @@
-package dev.faultline.iommu;
+package dev.faultline.iommu.table;
 
-import static dev.faultline.ffm.PageFaultLayout.PERM_EXEC;
-import static dev.faultline.ffm.PageFaultLayout.PERM_READ;
-import static dev.faultline.ffm.PageFaultLayout.PERM_WRITE;
+import static dev.faultline.iommu.table.Translation.ALL_EXECUTE;
+import static dev.faultline.iommu.table.Translation.ALL_READ;
+import static dev.faultline.iommu.table.Translation.ALL_RIGHTS;
+import static dev.faultline.iommu.table.Translation.ALL_WRITE;
 
 import com.google.errorprone.annotations.Immutable;
 
@@ -21,7 +22,7 @@ import com.google.errorprone.annotations.Immutable;
  * Intel VT-d specification, first-stage paging entries.
  */
 @Immutable
-final class X86FourLevel implements PageFormat {
+public final class X86FourLevel implements PageFormat {
     static final long P = 1;
     static final long RW = 1 << 1;
     static final long US = 1 << 2;
@@ -57,7 +58,7 @@ final class X86FourLevel implements PageFormat {
 
     @Override
     public int shift(int level) {
-        return Frames.SHIFT + 9 * level;
+        return Translation.PAGE_SHIFT + 9 * level;
     }
 
     @Override
@@ -90,12 +91,17 @@ final class X86FourLevel implements PageFormat {
 
     @Override
     public int rights(long entry) {
-        return PERM_READ | ((entry & RW) != 0 ? PERM_WRITE : 0) | ((entry & XD) == 0 ? PERM_EXEC : 0);
+        int rights = ALL_READ | ((entry & RW) != 0 ? ALL_WRITE : 0) | ((entry & XD) == 0 ? ALL_EXECUTE : 0);
+        return (entry & US) != 0 ? rights : rights & (ALL_RIGHTS & ~Translation.RIGHTS);
     }
 
     @Override
     public long leafEntry(long address, int rights) {
-        return address | P | US | ((rights & PERM_WRITE) != 0 ? RW : 0) | ((rights & PERM_EXEC) != 0 ? 0 : XD);
+        return address
+                | P
+                | US
+                | ((rights & Translation.WRITE) != 0 ? RW : 0)
+                | ((rights & Translation.EXECUTE) != 0 ? 0 : XD);
     }
 
     @Override

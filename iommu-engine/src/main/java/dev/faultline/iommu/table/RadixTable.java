@@ -1,11 +1,13 @@
-package dev.faultline.iommu;
+package dev.faultline.iommu.table;
 
-import static dev.faultline.ffm.PageFaultLayout.PERM_EXEC;
-import static dev.faultline.ffm.PageFaultLayout.PERM_READ;
-import static dev.faultline.ffm.PageFaultLayout.PERM_WRITE;
+import static dev.faultline.iommu.table.Translation.ALL_EXECUTE;
+import static dev.faultline.iommu.table.Translation.ALL_READ;
+import static dev.faultline.iommu.table.Translation.ALL_RIGHTS;
+import static dev.faultline.iommu.table.Translation.ALL_WRITE;
+import static dev.faultline.iommu.table.Translation.PAGE_MASK;
 
-import dev.faultline.ffm.SharedWords;
-import java.lang.foreign.MemorySegment;
+import dev.faultline.iommu.table.Translation.Step;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A page table in physical memory: frames of entries, changed by threads that map and unmap while others walk.
@@ -14,70 +16,82 @@ import java.lang.foreign.MemorySegment;
  * loads, so that a walker who sees an entry sees what it points at: a table's zeroes, a page's content. They are written by
  * compare-and-set or exchange, which also release. Tables are freed at {@link #close} and not before; so a walker can never
  * stand in a table that has become something else.
- *
- * <p>A translation is one word: the physical address of 4 KiB, and in its low bits the rights {@code PERM_*}. Write is among
- * them only once the dirty bit is set; so no cached copy of a translation can dirty a page behind the table's back.
  */
-final class PageTable {
-    static final int RIGHTS = PERM_READ | PERM_WRITE | PERM_EXEC;
-    static final long PAGE = -Frames.BYTES;
+public final class RadixTable {
+    /** How a change ended. */
+    public enum Outcome {
+        DONE,
+        /** Something is mapped there. */
+        IN_USE,
+        /** A table is needed, and no frame is free. Tables made on the way stay. */
+        NO_FRAME
+    }
 
+    private static final long PAGE_BYTES = 1L << Translation.PAGE_SHIFT;
     private static final int ENTRY_SHIFT = 3;
-    private static final int ENTRIES = Frames.BYTES >>> ENTRY_SHIFT;
+    private static final int ENTRIES = (int) PAGE_BYTES >>> ENTRY_SHIFT;
 
     private final PageFormat format;
-    private final Frames frames;
-    private final MemorySegment memory;
+    private final PhysicalMemory memory;
+    private final Allocator frames;
     private final long root;
     private final int top;
 
-    PageTable(PageFormat format, Frames frames) {
+    private RadixTable(PageFormat format, PhysicalMemory memory, Allocator frames, long root) {
         this.format = format;
+        this.memory = memory;
         this.frames = frames;
-        this.memory = frames.memory();
+        this.root = root;
         this.top = format.levels() - 1;
-        this.root = newTable();
+    }
+
+    /** An empty table, or null if no frame is free for its root. */
+    public static @Nullable RadixTable make(PageFormat format, PhysicalMemory memory, Allocator frames) {
+        long root = frames.allocate();
+        if (root < 0) {
+            return null;
+        }
+        memory.zero(root);
+        return new RadixTable(format, memory, frames, root);
     }
 
     /**
      * Translates an address as the hardware does, setting accessed bits on the way and the dirty bit for a write.
      *
-     * @param needed the rights the access needs, {@code PERM_*}; a page that is present can be read
-     * @return a translation, or the negated code of a {@link WalkFault}
+     * @param needed the rights the access needs, as {@link Translation#needed} says
+     * @return a {@link Translation}
      */
-    long walk(long address, int needed) {
+    public long walk(long address, int needed) {
         if (!format.canonical(address)) {
-            return WalkFault.NOT_CANONICAL.walked;
+            return Translation.fault(WalkFault.BEYOND_INPUT, top, Step.DATA, 0);
         }
         long table = root;
-        int rights = RIGHTS;
+        int rights = ALL_RIGHTS;
         for (int level = top; ; level--) {
             long slot = slot(table, address, level);
             long entry;
             boolean leaf;
             while (true) {
-                entry = SharedWords.getLongAcquire(memory, slot);
+                entry = memory.entry(slot);
                 if (!format.present(entry)) {
-                    return WalkFault.NOT_PRESENT.walked;
+                    return Translation.fault(WalkFault.NOT_PRESENT, level, Step.DATA, slot);
                 }
                 if (format.reservedBitsSet(entry, level)) {
-                    return WalkFault.RESERVED_BITS.walked;
+                    return Translation.fault(WalkFault.RESERVED_BITS, level, Step.DATA, slot);
                 }
                 leaf = format.leaf(entry, level);
                 int granted = rights & format.rights(entry);
                 long marks = format.accessedBit();
                 if (leaf && (granted & needed) != needed) {
-                    return (granted & needed & PERM_WRITE) != (needed & PERM_WRITE)
-                            ? WalkFault.NO_WRITE.walked
-                            : WalkFault.NO_EXECUTE.walked;
+                    return Translation.fault(refused(needed & ~granted, granted), level, Step.DATA, slot);
                 }
-                if (leaf && (needed & PERM_WRITE) != 0) {
+                if (leaf && (needed & ALL_WRITE) != 0) {
                     marks |= format.dirtyBit();
                 }
                 // Against the exact entry: if it was unmapped or marked meanwhile, look again. So no page gets dirty
                 // after
                 // the exchange that unmapped it.
-                if ((entry & marks) == marks || SharedWords.compareAndSetLong(memory, slot, entry, entry | marks)) {
+                if ((entry & marks) == marks || memory.replace(slot, entry, entry | marks)) {
                     entry |= marks;
                     rights = granted;
                     break;
@@ -85,49 +99,64 @@ final class PageTable {
             }
             long target = format.address(entry, level);
             if (leaf) {
-                long page = target | (address & ((1L << format.shift(level)) - 1) & PAGE);
-                if (!frames.contains(page)) {
-                    return WalkFault.PAGE_OUTSIDE.walked;
+                int sizeLg2 = format.shift(level);
+                long page = target | (address & ((1L << sizeLg2) - 1) & PAGE_MASK);
+                if (!memory.contains(page)) {
+                    return Translation.fault(WalkFault.PAGE_OUTSIDE, level, Step.DATA, slot);
                 }
-                return page | ((entry & format.dirtyBit()) != 0 ? rights : rights & ~PERM_WRITE);
+                return Translation.of(page, (entry & format.dirtyBit()) != 0 ? rights : rights & ~ALL_WRITE, sizeLg2);
             }
-            if (!frames.contains(target)) {
-                return WalkFault.TABLE_OUTSIDE.walked;
+            if (!memory.contains(target)) {
+                return Translation.fault(WalkFault.TABLE_READ, level - 1, Step.TABLE, target);
             }
             table = target;
         }
     }
 
-    /**
-     * Maps a page of 4 KiB, making the tables on the way.
-     *
-     * @return false if something is mapped there
-     * @throws OutOfFrames if a table is needed and no frame is free
-     */
-    boolean install(long address, long page, int rights) {
+    /** Why rights that are missing were not granted, in the order of VT-d's reasons. */
+    private static WalkFault refused(int missing, int granted) {
+        if (granted << Translation.PRIVILEGED_SHIFT != 0
+                && (granted & Translation.RIGHTS) == 0
+                && (missing & Translation.RIGHTS) != 0) {
+            return WalkFault.NO_USER;
+        }
+        if ((missing & ALL_EXECUTE) != 0) {
+            return WalkFault.NO_EXECUTE;
+        }
+        return (missing & ALL_READ) != 0 ? WalkFault.NO_READ : WalkFault.NO_WRITE;
+    }
+
+    /** Maps a page of 4 KiB, making the tables on the way. */
+    public Outcome install(long address, long page, int rights) {
         long table = root;
         for (int level = top; level > 0; level--) {
             long slot = slot(table, address, level);
-            long entry = SharedWords.getLongAcquire(memory, slot);
+            long entry = memory.entry(slot);
             if (!format.present(entry)) {
-                long made = newTable();
-                if (!SharedWords.compareAndSetLong(memory, slot, entry, format.tableEntry(made))) {
+                long made = frames.allocate();
+                if (made < 0) {
+                    return Outcome.NO_FRAME;
+                }
+                memory.zero(made);
+                if (!memory.replace(slot, entry, format.tableEntry(made))) {
                     frames.free(made);
                 }
-                entry = SharedWords.getLongAcquire(memory, slot);
+                entry = memory.entry(slot);
             }
             if (format.leaf(entry, level)) {
-                return false;
+                return Outcome.IN_USE;
             }
             table = format.address(entry, level);
         }
-        return SharedWords.compareAndSetLong(memory, slot(table, address, 0), 0, format.leafEntry(page, rights));
+        return memory.replace(slot(table, address, 0), 0, format.leafEntry(page, rights))
+                ? Outcome.DONE
+                : Outcome.IN_USE;
     }
 
     /** Puts back what {@link #remove} took, unless something else is there by now. */
-    boolean restore(long address, long entry) {
+    public boolean restore(long address, long entry) {
         long slot = leafSlot(address);
-        return slot >= 0 && SharedWords.compareAndSetLong(memory, slot, 0, entry);
+        return slot >= 0 && memory.replace(slot, 0, entry);
     }
 
     /**
@@ -135,47 +164,45 @@ final class PageTable {
      *
      * @return what its entry was, with the marks up to this moment; 0 if nothing was mapped
      */
-    long remove(long address) {
+    public long remove(long address) {
         long slot = leafSlot(address);
-        return slot < 0 || SharedWords.getLongOpaque(memory, slot) == 0
-                ? 0
-                : SharedWords.getAndSetLong(memory, slot, 0);
+        return slot < 0 || memory.entry(slot) == 0 ? 0 : memory.exchange(slot, 0);
     }
 
     /** Unmaps a page of 4 KiB if its entry, marks included, still is what the caller saw. */
-    boolean removeExactly(long address, long entry) {
+    public boolean removeExactly(long address, long entry) {
         long slot = leafSlot(address);
-        return slot >= 0 && SharedWords.compareAndSetLong(memory, slot, entry, 0);
+        return slot >= 0 && memory.replace(slot, entry, 0);
     }
 
     /** The entry of a page of 4 KiB, 0 if there is none. */
-    long entry(long address) {
+    public long entry(long address) {
         long slot = leafSlot(address);
-        return slot < 0 ? 0 : SharedWords.getLongAcquire(memory, slot);
+        return slot < 0 ? 0 : memory.entry(slot);
     }
 
     /** Reads and clears the accessed bit of a page. */
-    boolean accessedAndClear(long address) {
+    public boolean accessedAndClear(long address) {
         long slot = leafSlot(address);
         if (slot < 0) {
             return false;
         }
         while (true) {
-            long entry = SharedWords.getLongAcquire(memory, slot);
+            long entry = memory.entry(slot);
             if ((entry & format.accessedBit()) == 0) {
                 return false;
             }
-            if (SharedWords.compareAndSetLong(memory, slot, entry, entry & ~format.accessedBit())) {
+            if (memory.replace(slot, entry, entry & ~format.accessedBit())) {
                 return true;
             }
         }
     }
 
-    boolean dirty(long entry) {
+    public boolean dirty(long entry) {
         return (entry & format.dirtyBit()) != 0;
     }
 
-    long page(long entry) {
+    public long page(long entry) {
         return format.address(entry, 0);
     }
 
@@ -186,13 +213,13 @@ final class PageTable {
      * @param last a page address not below it, on the same side of the gap in the input range
      * @return 0 or more: how many bytes after {@code from}; -1 if there is none up to and including {@code last}
      */
-    long nextMapped(long from, long last) {
+    public long nextMapped(long from, long last) {
         long address = from;
         while (true) {
             long table = root;
             long absent = 0;
             for (int level = top; level >= 0; level--) {
-                long entry = SharedWords.getLongAcquire(memory, slot(table, address, level));
+                long entry = memory.entry(slot(table, address, level));
                 if (!format.present(entry) || (level > 0 && format.leaf(entry, level))) {
                     absent = 1L << format.shift(level);
                     break;
@@ -211,12 +238,12 @@ final class PageTable {
     }
 
     /** Frees the tables and the pages of 4 KiB mapped in them. */
-    void close() {
+    public void close() {
         free(root, top);
     }
 
     /** The walk in words, changing nothing. */
-    String explain(long address) {
+    public String explain(long address) {
         StringBuilder out = new StringBuilder(hex(address)).append(" in ").append(format.title());
         if (!format.canonical(address)) {
             return out.append(": not canonical, allowed ")
@@ -225,9 +252,9 @@ final class PageTable {
         }
         out.append(", root table at ").append(hex(root));
         long table = root;
-        int rights = RIGHTS;
+        int rights = ALL_RIGHTS;
         for (int level = top; ; level--) {
-            long entry = SharedWords.getLongAcquire(memory, slot(table, address, level));
+            long entry = memory.entry(slot(table, address, level));
             out.append("\n  level ")
                     .append(level)
                     .append(": table ")
@@ -245,7 +272,7 @@ final class PageTable {
             }
             rights &= format.rights(entry);
             long target = format.address(entry, level);
-            if (!frames.contains(target)) {
+            if (!memory.contains(target)) {
                 return out.append(": points at ")
                         .append(hex(target))
                         .append(", outside of physical memory")
@@ -260,8 +287,8 @@ final class PageTable {
                         .append("\n  physical address ")
                         .append(hex(target + inside))
                         .append(", allowed: read")
-                        .append((rights & PERM_WRITE) != 0 ? " write" : "")
-                        .append((rights & PERM_EXEC) != 0 ? " execute" : "")
+                        .append((rights & Translation.WRITE) != 0 ? " write" : "")
+                        .append((rights & Translation.EXECUTE) != 0 ? " execute" : "")
                         .append(dirty(entry) ? ", dirty" : ", clean")
                         .append((entry & format.accessedBit()) != 0 ? ", accessed" : ", not accessed")
                         .toString();
@@ -278,7 +305,7 @@ final class PageTable {
     private long leafSlot(long address) {
         long table = root;
         for (int level = top; level > 0; level--) {
-            long entry = SharedWords.getLongAcquire(memory, slot(table, address, level));
+            long entry = memory.entry(slot(table, address, level));
             if (!format.present(entry) || format.leaf(entry, level)) {
                 return -1;
             }
@@ -291,15 +318,9 @@ final class PageTable {
         return table + ((long) format.index(address, level) << ENTRY_SHIFT);
     }
 
-    private long newTable() {
-        long table = frames.allocateOrThrow("a page table");
-        frames.zero(table);
-        return table;
-    }
-
     private void free(long table, int level) {
         for (int i = 0; i < ENTRIES; i++) {
-            long entry = SharedWords.getLongAcquire(memory, table + ((long) i << ENTRY_SHIFT));
+            long entry = memory.entry(table + ((long) i << ENTRY_SHIFT));
             if (!format.present(entry)) {
                 continue;
             }

@@ -1,4 +1,4 @@
-package dev.faultline.iommu;
+package dev.faultline.iommu.table;
 
 import com.google.errorprone.annotations.Immutable;
 
@@ -7,7 +7,7 @@ import com.google.errorprone.annotations.Immutable;
  * pages are.
  */
 @Immutable
-interface PageFormat {
+public interface PageFormat {
     /** How people call it. */
     String title();
 
@@ -34,10 +34,10 @@ interface PageFormat {
     /** The table, or the start of the page, that an entry points at. */
     long address(long entry, int level);
 
-    /** What an entry grants: bits of {@link dev.faultline.ffm.PageFaultLayout}. */
+    /** What an entry grants, as {@link Translation} writes it. */
     int rights(long entry);
 
-    /** An entry for a page of 4 KiB. */
+    /** An entry for a page of 4 KiB, with rights for requests without privilege. */
     long leafEntry(long address, int rights);
 
     /** An entry for a table; it grants everything, the leaf decides. */
