@@ -1,5 +1,7 @@
 package dev.faultline.ffm;
 
+import java.util.Arrays;
+
 /**
  * The error numbers this project names, and their names.
  *
@@ -25,11 +27,20 @@ public final class Errno {
     /** No memory. */
     public static final int ENOMEM = 12;
 
+    /** The permission bits say no. */
+    public static final int EACCES = 13;
+
     /** Bad address. */
     public static final int EFAULT = 14;
 
     /** Held by something. */
     public static final int EBUSY = 16;
+
+    /** There already, or another thread's. */
+    public static final int EEXIST = 17;
+
+    /** No such device. */
+    public static final int ENODEV = 19;
 
     /** Bad argument. */
     public static final int EINVAL = 22;
@@ -49,6 +60,12 @@ public final class Errno {
     /** No such system call. */
     public static final int ENOSYS = 38;
 
+    /** The time of a wait ran out. */
+    public static final int ETIME = 62;
+
+    /** Descriptor in the wrong state. */
+    public static final int EBADFD = 77;
+
     /** No socket. */
     public static final int ENOTSOCK = 88;
 
@@ -58,8 +75,22 @@ public final class Errno {
     /** Not supported here. */
     public static final int EOPNOTSUPP = 95;
 
+    /** The name is taken. */
+    public static final int EADDRINUSE = 98;
+
     /** The other end went away. */
     public static final int ECONNRESET = 104;
+
+    /** Nobody listens there. */
+    public static final int ECONNREFUSED = 111;
+
+    /** Under way, too late to stop. */
+    public static final int EALREADY = 114;
+
+    /** Cancelled. */
+    public static final int ECANCELED = 125;
+
+    private static final String[] NAMES = names();
 
     private Errno() {}
 
@@ -70,26 +101,45 @@ public final class Errno {
      * @return its name as C spells it, or {@code errno N} where this class does not know it
      */
     public static String name(int errno) {
-        return switch (errno) {
-            case EPERM -> "EPERM";
-            case ENOENT -> "ENOENT";
-            case EINTR -> "EINTR";
-            case EBADF -> "EBADF";
-            case EAGAIN -> "EAGAIN";
-            case ENOMEM -> "ENOMEM";
-            case EFAULT -> "EFAULT";
-            case EBUSY -> "EBUSY";
-            case EINVAL -> "EINVAL";
-            case EMFILE -> "EMFILE";
-            case ENOTTY -> "ENOTTY";
-            case ESPIPE -> "ESPIPE";
-            case EPIPE -> "EPIPE";
-            case ENOSYS -> "ENOSYS";
-            case ENOTSOCK -> "ENOTSOCK";
-            case EMSGSIZE -> "EMSGSIZE";
-            case EOPNOTSUPP -> "EOPNOTSUPP";
-            case ECONNRESET -> "ECONNRESET";
-            default -> "errno " + errno;
-        };
+        String name = errno >= 0 && errno < NAMES.length ? NAMES[errno] : "";
+        return name.isEmpty() ? "errno " + errno : name;
+    }
+
+    /** The number of a name, or 0 for one this class does not know. */
+    static int number(String name) {
+        return name.isEmpty() ? 0 : Math.max(0, Arrays.asList(NAMES).indexOf(name));
+    }
+
+    private static String[] names() {
+        String[] names = new String[ECANCELED + 1];
+        Arrays.fill(names, "");
+        names[EPERM] = "EPERM";
+        names[ENOENT] = "ENOENT";
+        names[EINTR] = "EINTR";
+        names[EBADF] = "EBADF";
+        names[EAGAIN] = "EAGAIN";
+        names[ENOMEM] = "ENOMEM";
+        names[EACCES] = "EACCES";
+        names[EFAULT] = "EFAULT";
+        names[EBUSY] = "EBUSY";
+        names[EEXIST] = "EEXIST";
+        names[ENODEV] = "ENODEV";
+        names[EINVAL] = "EINVAL";
+        names[EMFILE] = "EMFILE";
+        names[ENOTTY] = "ENOTTY";
+        names[ESPIPE] = "ESPIPE";
+        names[EPIPE] = "EPIPE";
+        names[ENOSYS] = "ENOSYS";
+        names[ETIME] = "ETIME";
+        names[EBADFD] = "EBADFD";
+        names[ENOTSOCK] = "ENOTSOCK";
+        names[EMSGSIZE] = "EMSGSIZE";
+        names[EOPNOTSUPP] = "EOPNOTSUPP";
+        names[EADDRINUSE] = "EADDRINUSE";
+        names[ECONNRESET] = "ECONNRESET";
+        names[ECONNREFUSED] = "ECONNREFUSED";
+        names[EALREADY] = "EALREADY";
+        names[ECANCELED] = "ECANCELED";
+        return names;
     }
 }

@@ -4,14 +4,11 @@ import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
+import java.util.BitSet;
 import java.util.Optional;
-import org.jspecify.annotations.Nullable;
 
 /**
  * The few Linux calls the project makes, each with its errno.
@@ -21,7 +18,7 @@ import org.jspecify.annotations.Nullable;
  * poll} may wait, as the kernel lets them. Nothing is allocated in a call. Errors: every call returns its result, 0 or more,
  * or the negative errno (see {@link Errno}); none throws for what the kernel refuses. Source: the manual pages of section 2.
  */
-public final class LinuxCalls implements AutoCloseable {
+public final class LinuxCalls extends CallState {
     /** {@code SOCK_STREAM}: bytes without bounds. */
     public static final int SOCK_STREAM = 1;
 
@@ -57,17 +54,13 @@ public final class LinuxCalls implements AutoCloseable {
     private static final int SO_TYPE = 3;
     private static final int POLLFD_BYTES = 8;
     private static final int SOCK_CLOEXEC = 0x80000;
+    private static final int EFD_CLOEXEC = 0x80000;
+    private static final int EFD_NONBLOCK = 0x800;
     private static final int CPU_SET_BYTES = 128;
     private static final int SCRATCH_BYTES = CPU_SET_BYTES;
 
-    private final Arena arena;
-    private final MemorySegment errno;
-    private final MemorySegment scratch;
-
-    private LinuxCalls(Arena arena) {
-        this.arena = arena;
-        this.errno = arena.allocate(Functions.CAPTURE);
-        this.scratch = arena.allocate(SCRATCH_BYTES, 16);
+    private LinuxCalls() {
+        super(SCRATCH_BYTES);
     }
 
     /**
@@ -77,11 +70,8 @@ public final class LinuxCalls implements AutoCloseable {
      * @throws UnsupportedOperationException if this machine lacks the calls; the message is that of {@link #missing}
      */
     public static LinuxCalls open() {
-        Optional<String> why = missing();
-        if (why.isPresent()) {
-            throw new UnsupportedOperationException(why.get());
-        }
-        return new LinuxCalls(Arena.ofShared());
+        require(missing());
+        return new LinuxCalls();
     }
 
     /**
@@ -90,7 +80,7 @@ public final class LinuxCalls implements AutoCloseable {
      * @return the reason and its remedy, or empty if {@link #open} works
      */
     public static Optional<String> missing() {
-        return Optional.ofNullable(Availability.REASON);
+        return Availability.MISSING;
     }
 
     /**
@@ -105,8 +95,7 @@ public final class LinuxCalls implements AutoCloseable {
     public long read(int fd, MemorySegment buffer, long bytes) {
         checkRoom(buffer, bytes);
         try {
-            long n = (long) Functions.READ.invokeExact(errno, fd, buffer, bytes);
-            return n < 0 ? -lastErrno() : n;
+            return result((long) Functions.READ.invokeExact(errno, fd, buffer, bytes));
         } catch (Throwable t) {
             throw unexpected(t);
         }
@@ -124,8 +113,7 @@ public final class LinuxCalls implements AutoCloseable {
     public long write(int fd, MemorySegment buffer, long bytes) {
         checkRoom(buffer, bytes);
         try {
-            long n = (long) Functions.WRITE.invokeExact(errno, fd, buffer, bytes);
-            return n < 0 ? -lastErrno() : n;
+            return result((long) Functions.WRITE.invokeExact(errno, fd, buffer, bytes));
         } catch (Throwable t) {
             throw unexpected(t);
         }
@@ -212,8 +200,7 @@ public final class LinuxCalls implements AutoCloseable {
      */
     public int close(int fd) {
         try {
-            int n = (int) Functions.CLOSE.invokeExact(errno, fd);
-            return n < 0 ? -lastErrno() : n;
+            return result((int) Functions.CLOSE.invokeExact(errno, fd));
         } catch (Throwable t) {
             throw unexpected(t);
         }
@@ -245,6 +232,47 @@ public final class LinuxCalls implements AutoCloseable {
     }
 
     /**
+     * {@code eventfd(2)}: a counter that {@link #write} adds eight bytes to and {@link #read} takes eight bytes of, closed on
+     * exec. It can be read while it is not 0; a read takes all of it.
+     *
+     * @param initial what it starts with, 0 or more
+     * @param nonBlocking whether a read of 0 is {@link Errno#EAGAIN} and does not wait
+     * @return the descriptor, which is the caller's to close, or a negative errno
+     * @throws IllegalArgumentException if {@code initial} is negative
+     */
+    public int eventfd(int initial, boolean nonBlocking) {
+        if (initial < 0) {
+            throw new IllegalArgumentException("initial=" + initial + ": allowed 0 or more");
+        }
+        int refused = Refusal.errno("eventfd");
+        if (refused != 0) {
+            return -refused;
+        }
+        try {
+            return result((int) Functions.EVENTFD.invokeExact(
+                    errno, initial, nonBlocking ? EFD_CLOEXEC | EFD_NONBLOCK : EFD_CLOEXEC));
+        } catch (Throwable t) {
+            throw unexpected(t);
+        }
+    }
+
+    /**
+     * {@code ioctl(2)} with a structure.
+     *
+     * @param fd a descriptor
+     * @param request what is asked, as the descriptor's driver numbers it
+     * @param argument native memory with the structure, of the size the request says
+     * @return what the driver returns, or a negative errno
+     */
+    public int ioctl(int fd, long request, MemorySegment argument) {
+        try {
+            return result((int) Functions.IOCTL.invokeExact(errno, fd, request, argument));
+        } catch (Throwable t) {
+            throw unexpected(t);
+        }
+    }
+
+    /**
      * {@code sched_setaffinity(2)} for the calling thread: lets it run on one processor only.
      *
      * @param cpu processor number, 0 to 1023
@@ -259,8 +287,7 @@ public final class LinuxCalls implements AutoCloseable {
         long word = (cpu >>> 6) * 8L;
         SharedWords.putLong(scratch, word, 1L << (cpu & 63));
         try {
-            int n = (int) Functions.SET_AFFINITY.invokeExact(errno, 0, (long) CPU_SET_BYTES, scratch);
-            return n < 0 ? -lastErrno() : n;
+            return result((int) Functions.SET_AFFINITY.invokeExact(errno, 0, (long) CPU_SET_BYTES, scratch));
         } catch (Throwable t) {
             throw unexpected(t);
         }
@@ -283,67 +310,29 @@ public final class LinuxCalls implements AutoCloseable {
         if (n < 0) {
             throw new IllegalStateException("sched_getaffinity: " + Errno.name(lastErrno()));
         }
-        java.util.BitSet cpus = java.util.BitSet.valueOf(scratch.toArray(JAVA_LONG));
+        BitSet cpus = BitSet.valueOf(scratch.toArray(JAVA_LONG));
         return cpus.stream().toArray();
-    }
-
-    /** Frees the instance's memory; no descriptor is closed. Calling it again does nothing. */
-    @Override
-    public void close() {
-        if (arena.scope().isAlive()) {
-            arena.close();
-        }
-    }
-
-    private int lastErrno() {
-        return SharedWords.getInt(errno, 0);
-    }
-
-    private static void checkRoom(MemorySegment buffer, long bytes) {
-        if (bytes < 0 || bytes > buffer.byteSize()) {
-            throw new IndexOutOfBoundsException("bytes=" + bytes + ": allowed 0 to " + buffer.byteSize());
-        }
-    }
-
-    private static RuntimeException unexpected(Throwable t) {
-        if (t instanceof RuntimeException e) {
-            return e;
-        }
-        if (t instanceof Error e) {
-            throw e;
-        }
-        return new IllegalStateException(t);
     }
 
     /** Looked at once: whether {@link Functions} can be loaded. */
     private static final class Availability {
-        static final @Nullable String REASON = find();
-
-        private static @Nullable String find() {
-            if (!System.getProperty("os.name", "").equals("Linux")) {
-                return "os.name=" + System.getProperty("os.name") + ": these calls are Linux's";
-            }
-            if (!LinuxCalls.class.getModule().isNativeAccessEnabled()) {
-                String module = LinuxCalls.class.getModule().isNamed()
-                        ? LinuxCalls.class.getModule().getName()
-                        : "ALL-UNNAMED";
-                return "native access is off: start java with --enable-native-access=" + module;
-            }
-            for (String name : Functions.NAMES) {
-                if (Linker.nativeLinker().defaultLookup().find(name).isEmpty()) {
-                    return "the C library has no " + name;
-                }
-            }
-            return null;
-        }
+        static final Optional<String> MISSING = CLibrary.missing(Functions.NAMES);
     }
 
     /** Bound on first use, so that a machine without them can still load the class and be told why. */
     private static final class Functions {
         static final String[] NAMES = {
-            "read", "write", "poll", "close", "socketpair", "getsockopt", "sched_setaffinity", "sched_getaffinity"
+            "read",
+            "write",
+            "poll",
+            "close",
+            "socketpair",
+            "getsockopt",
+            "eventfd",
+            "ioctl",
+            "sched_setaffinity",
+            "sched_getaffinity"
         };
-        static final MemoryLayout CAPTURE = Linker.Option.captureStateLayout();
         static final MethodHandle READ = bind("read", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG));
         static final MethodHandle WRITE = bind("write", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG));
         static final MethodHandle POLL = bind("poll", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_LONG, JAVA_INT));
@@ -352,16 +341,16 @@ public final class LinuxCalls implements AutoCloseable {
                 bind("socketpair", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, ADDRESS));
         static final MethodHandle SOCKET_OPTION =
                 bind("getsockopt", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, ADDRESS, ADDRESS));
+        static final MethodHandle EVENTFD = bind("eventfd", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT));
+        static final MethodHandle IOCTL =
+                CLibrary.bind("ioctl", 2, FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, ADDRESS));
         static final MethodHandle SET_AFFINITY =
                 bind("sched_setaffinity", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, ADDRESS));
         static final MethodHandle GET_AFFINITY =
                 bind("sched_getaffinity", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, ADDRESS));
 
-        @SuppressWarnings("restricted") // this is the one place that calls native code
         private static MethodHandle bind(String name, FunctionDescriptor type) {
-            Linker linker = Linker.nativeLinker();
-            MemorySegment function = linker.defaultLookup().find(name).orElseThrow();
-            return linker.downcallHandle(function, type, Linker.Option.captureCallState("errno"));
+            return CLibrary.bind(name, CLibrary.FIXED, type);
         }
     }
 }

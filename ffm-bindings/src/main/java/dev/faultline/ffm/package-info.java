@@ -1,4 +1,4 @@
-/** Memory shared with a peer: regions, ordered access to shared words, and the few Linux calls that are used. */
+/** Memory shared with a peer: regions, ordered access to shared words, io_uring, and the Linux calls that are used. */
 @NullMarked
 package dev.faultline.ffm;
 
