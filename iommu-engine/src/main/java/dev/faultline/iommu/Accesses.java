@@ -3,6 +3,7 @@ package dev.faultline.iommu;
 import static dev.faultline.ffm.PageFaultLayout.PERM_WRITE;
 
 import dev.faultline.iommu.table.Translation;
+import dev.faultline.iommu.tlb.Station;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 

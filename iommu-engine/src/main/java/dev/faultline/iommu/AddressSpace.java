@@ -3,6 +3,10 @@ package dev.faultline.iommu;
 import dev.faultline.iommu.table.PageFormat;
 import dev.faultline.iommu.table.RadixTable;
 import dev.faultline.iommu.table.Translation;
+import dev.faultline.iommu.tlb.InvalidationLog;
+import dev.faultline.iommu.tlb.Iotlb;
+import dev.faultline.iommu.tlb.Stations;
+import dev.faultline.iommu.tlb.TlbTag;
 import dev.faultline.ring.FaultQueue;
 import dev.faultline.ring.PageMapper;
 import java.lang.foreign.MemorySegment;
@@ -182,11 +186,10 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
                     return Eviction.BUSY;
                 }
             } while (!table.removeExactly(at, entry));
-            iotlb.purge(TlbKey.ofSpace(number, at));
-            long epoch = log.append(InvalidationLog.page(number, at));
+            long epoch = invalidate(at, 0);
             long page = table.page(entry);
             try {
-                stations.await(epoch, iommu.config().limitNs());
+                await(epoch);
             } catch (QuiescenceTimeout e) {
                 if (!table.restore(at, entry)) {
                     mapped.decrementAndGet();
@@ -224,8 +227,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
                 return false;
             }
             // Nobody is waited for: the page stays, and a use that is noticed late is a use all the same.
-            iotlb.purge(TlbKey.ofSpace(number, at));
-            log.append(InvalidationLog.page(number, at));
+            long _ = invalidate(at, 0);
             return true;
         } finally {
             leave();
@@ -311,7 +313,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
                 }
                 Stations.pause(i);
             }
-            iotlb.purgeSpace(number);
+            iotlb.invalidate(number, Iotlb.ANY_PASID, 0, Iotlb.EVERYTHING);
             table.close();
             mapped.set(0);
             iommu.closed(this);
@@ -345,7 +347,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
 
     private boolean wanted(long at) {
         for (Attachment attachment : attachments) {
-            if (attachment.device().wants(TlbKey.ofPasid(attachment.pasid(), at))) {
+            if (attachment.device().wants(Window.wanted(attachment.pasid(), at))) {
                 return true;
             }
         }
@@ -384,21 +386,42 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         }
     }
 
+    /**
+     * Tells the IOTLB and the device TLBs to forget a range, after its page-table entries were changed.
+     *
+     * @return the epoch that has to be waited for
+     */
+    private long invalidate(long address, int size) {
+        for (Attachment attachment : attachments) {
+            if (attachment.pasid() != TlbTag.NO_PASID) {
+                iotlb.invalidate(number, Iotlb.ANY_PASID, address, size);
+                return log.append(number, Iotlb.ANY_PASID, address, size);
+            }
+        }
+        iotlb.invalidate(number, TlbTag.NO_PASID, address, size);
+        return log.append(number, Iotlb.ANY_PASID, address, size);
+    }
+
+    private void await(long epoch) {
+        String stuck = stations.await(epoch, iommu.config().limitNs());
+        if (stuck != null) {
+            throw new QuiescenceTimeout(stuck, iommu.config().limitNs());
+        }
+    }
+
     private void release(long[] at, long[] pages, int n) {
         long epoch = 0;
         if (n >= WHOLE_SPACE_PAGES) {
-            iotlb.purgeSpace(number);
-            epoch = log.append(InvalidationLog.wholeSpace(number));
+            epoch = invalidate(0, Iotlb.EVERYTHING);
         } else {
             for (int i = 0; i < n; i++) {
-                iotlb.purge(TlbKey.ofSpace(number, at[i]));
-                epoch = log.append(InvalidationLog.page(number, at[i]));
+                epoch = invalidate(at[i], 0);
             }
         }
         mapped.addAndGet(-n);
         iommu.reclaim();
         try {
-            stations.await(epoch, iommu.config().limitNs());
+            await(epoch);
         } catch (QuiescenceTimeout e) {
             for (int i = 0; i < n; i++) {
                 iommu.reclaimLater(epoch, pages[i]);

@@ -1,6 +1,8 @@
 package dev.faultline.iommu;
 
 import com.google.errorprone.annotations.CheckReturnValue;
+import dev.faultline.iommu.tlb.Station;
+import dev.faultline.iommu.tlb.Stations;
 import dev.faultline.ring.FaultProducer;
 import dev.faultline.ring.Result;
 import java.lang.foreign.MemorySegment;
@@ -364,11 +366,6 @@ public final class Device implements AutoCloseable {
     /** Forgets the translations that were invalidated up to an epoch. Only between accesses. */
     void obey(long epoch) {
         translation.obey(epoch);
-    }
-
-    /** Runs what other threads have asked for. */
-    void serve() {
-        var _ = gate.serve();
     }
 
     // Attaching, detaching, closing: rare, by the thread that has entered.

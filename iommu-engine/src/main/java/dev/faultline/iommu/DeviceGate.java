@@ -1,5 +1,7 @@
 package dev.faultline.iommu;
 
+import dev.faultline.iommu.tlb.Station;
+import dev.faultline.iommu.tlb.Stations;
 import java.util.Queue;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jctools.queues.varhandle.MpscUnboundedVarHandleArrayQueue;
@@ -12,7 +14,7 @@ import org.jspecify.annotations.Nullable;
  * <p>Threads: any. {@link #enter} is the one step that costs; nothing is paid for an access. What belongs to the thread inside
  * is handed from one to the next by {@code owner}.
  */
-final class DeviceGate {
+final class DeviceGate implements Station.Stepped {
     private final Iommu iommu;
     private final Device device;
     private final PageRequests requests;
@@ -52,7 +54,7 @@ final class DeviceGate {
             try {
                 if (requests.enter()) {
                     station = claimed;
-                    claimed.add(device);
+                    claimed.add(this);
                     return true;
                 }
             } finally {
@@ -71,7 +73,7 @@ final class DeviceGate {
     void leave() {
         Station mine = entered();
         requests.leave();
-        mine.remove(device);
+        mine.remove(this);
         station = null;
         if (mine.empty()) {
             iommu.stations().release(mine);
@@ -113,7 +115,8 @@ final class DeviceGate {
     }
 
     /** Runs what other threads have asked for. Only by the thread inside. */
-    boolean serve() {
+    @Override
+    public boolean serve() {
         boolean any = false;
         for (Control next = controls.poll(); next != null; next = controls.poll()) {
             next.run();
@@ -159,5 +162,10 @@ final class DeviceGate {
             }
         }
         control.rethrow();
+    }
+
+    @Override
+    public void obey(long epoch) {
+        device.obey(epoch);
     }
 }

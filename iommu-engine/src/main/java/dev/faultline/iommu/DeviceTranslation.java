@@ -1,13 +1,21 @@
 package dev.faultline.iommu;
 
 import dev.faultline.iommu.table.Translation;
+import dev.faultline.iommu.tlb.AtsRange;
+import dev.faultline.iommu.tlb.DeviceTlb;
+import dev.faultline.iommu.tlb.InvalidationLog;
+import dev.faultline.iommu.tlb.Iotlb;
+import dev.faultline.iommu.tlb.TlbTag;
 
 /**
  * How a device finds where its bytes are: its own TLB, then the IOTLB, then a walk; and how it forgets what was invalidated.
  *
  * <p>Threads: the one that has entered the device. Nothing is allocated after construction.
  */
-final class DeviceTranslation {
+final class DeviceTranslation implements InvalidationLog.Reader {
+    /** From so many attachments on it is cheaper to look whose each entry is. */
+    private static final int FEW_ATTACHMENTS = 16;
+
     private final Iotlb iotlb;
     private final InvalidationLog log;
     private final DeviceTlb tlb;
@@ -26,76 +34,79 @@ final class DeviceTranslation {
 
     /** A translation with the right that is needed, or a fault, as {@link Translation} says. */
     long translate(Attachment attachment, long address, int needed) {
-        AddressSpace space = attachment.space();
-        if (!space.format().canonical(address)) {
-            return space.table().walk(address, needed);
-        }
-        long key = TlbKey.ofPasid(attachment.pasid(), address);
-        long translation = tlb.lookup(key);
+        long translation = tlb.lookup(attachment.pasid(), address);
         if (Translation.grants(translation, needed)) {
             counters.add(CounterWords.TLB_HITS, 1);
             return translation;
         }
         counters.add(CounterWords.TLB_MISSES, 1);
-        long spaceKey = TlbKey.ofSpace(space.number(), address);
-        translation = iotlb.lookup(spaceKey);
+        translation = ask(attachment, address, needed);
+        if (Translation.grants(translation, needed)) {
+            // Needs no guard: this thread obeys every later invalidation before its next access, and looked the page up
+            // after it obeyed every earlier one.
+            tlb.insert(attachment.pasid(), address, translation, false);
+        }
+        return translation;
+    }
+
+    /** A translation request: what the IOMMU answers. */
+    private long ask(Attachment attachment, long address, int needed) {
+        AddressSpace space = attachment.space();
+        // The IOTLB knows addresses by their lower 48 bits.
+        if (!space.format().canonical(address)) {
+            return space.table().walk(address, needed);
+        }
+        long tag = TlbTag.of(space.number(), attachment.pasid());
+        long translation = iotlb.lookup(tag, address);
         if (Translation.grants(translation, needed)) {
             counters.add(CounterWords.IOTLB_HITS, 1);
-        } else {
-            counters.add(CounterWords.IOTLB_MISSES, 1);
-            counters.add(CounterWords.WALKS, 1);
-            long sequence = iotlb.sequence();
-            translation = space.table().walk(address, needed);
-            if (translation < 0) {
-                return translation;
-            }
-            iotlb.insert(spaceKey, translation, sequence);
+            return translation;
         }
-        // Needs no guard: this thread obeys every later invalidation before its next access, and looked the page up
-        // after it obeyed every earlier one.
-        tlb.insert(key, translation);
+        counters.add(CounterWords.IOTLB_MISSES, 1);
+        counters.add(CounterWords.WALKS, 1);
+        long sequence = iotlb.sequence();
+        translation = space.table().walk(address, needed);
+        if (!Translation.isFault(translation)) {
+            boolean _ = iotlb.insert(tag, address, translation, sequence);
+        }
         return translation;
     }
 
     /** Forgets the translations that were invalidated up to an epoch. Only between accesses. */
     void obey(long epoch) {
-        if (epoch - obeyed > log.entries()) {
-            flush();
-        } else {
-            for (long entry = obeyed; entry < epoch; entry++) {
-                long what = log.read(entry);
-                if (what == InvalidationLog.UNREADABLE) {
-                    flush();
-                    break;
-                }
-                invalidate(what);
-            }
-        }
+        log.read(obeyed, epoch, this);
         obeyed = epoch;
     }
 
     /** Forgets all of a PASID. */
     void forget(int pasid) {
-        tlb.removePasid(pasid);
+        tlb.invalidate(pasid, 0, AtsRange.EVERYTHING);
     }
 
-    private void invalidate(long what) {
+    @Override
+    public void forget(int domain, int pasid, long address, int size) {
         counters.add(CounterWords.INVALIDATIONS, 1);
-        int space = InvalidationLog.space(what);
-        for (int i = 0; i < attachments.size(); i++) {
-            Attachment attachment = attachments.at(i);
-            if (attachment.space().number() != space) {
-                continue;
+        if (domain == Iotlb.ANY_DOMAIN) {
+            tlb.invalidateEveryPasid(address, size, true);
+        } else if (pasid != Iotlb.ANY_PASID) {
+            Attachment attachment = attachments.get(pasid);
+            if (attachment != null && attachment.space().number() == domain) {
+                tlb.invalidate(pasid, address, size);
             }
-            if (InvalidationLog.isWholeSpace(what)) {
-                tlb.removePasid(attachment.pasid());
-            } else {
-                tlb.remove(TlbKey.ofPasidPage(attachment.pasid(), what));
+        } else if (attachments.size() <= FEW_ATTACHMENTS) {
+            for (int i = 0; i < attachments.size(); i++) {
+                Attachment attachment = attachments.at(i);
+                if (attachment.space().number() == domain) {
+                    tlb.invalidate(attachment.pasid(), address, size);
+                }
             }
+        } else {
+            tlb.invalidateEveryPasid(address, size, true);
         }
     }
 
-    private void flush() {
+    @Override
+    public void forgetEverything() {
         counters.add(CounterWords.FLUSHES, 1);
         tlb.clear();
     }

@@ -2,13 +2,17 @@ package dev.faultline.iommu;
 
 import dev.faultline.ffm.CacheLine;
 import dev.faultline.ffm.Region;
+import dev.faultline.iommu.tlb.InvalidationLog;
+import dev.faultline.iommu.tlb.Iotlb;
+import dev.faultline.iommu.tlb.Stations;
+import dev.faultline.iommu.tlb.TlbTag;
 import dev.faultline.ring.FaultQueue;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
@@ -30,12 +34,14 @@ public final class Iommu implements AutoCloseable {
     private final InvalidationLog log;
     private final Stations stations;
     private final AtomicLong attachmentKeys = new AtomicLong();
-    private final AtomicInteger spaceNumbers = new AtomicInteger();
 
     /** Frames that a thread may still use: unmapped, but the wait for that thread ran out. */
     private final Queue<Pending> pending = new ConcurrentLinkedQueue<>();
 
     private final List<AddressSpace> spaces = new ArrayList<>();
+    /** The numbers of {@link #spaces}, 1 or more: used again once the caches have nothing left of them. */
+    private final BitSet domains = new BitSet();
+
     private final List<Device> devices = new ArrayList<>();
     private Counters retired = Counters.ZERO;
     private int nextId = 1;
@@ -45,21 +51,19 @@ public final class Iommu implements AutoCloseable {
         this.config = config;
         this.memory = Region.allocate(config.memoryBytes());
         long framesBytes = CacheLine.alignUp(Frames.wordsBytes(config.memoryBytes() / Frames.BYTES));
-        long iotlbBytes = Iotlb.wordsBytes(config.iotlbEntries());
         long logBytes = InvalidationLog.wordsBytes(config.logEntries());
         long stationsBytes = Stations.wordsBytes(config.stations());
         try {
-            this.control = Region.allocate(framesBytes + iotlbBytes + logBytes + stationsBytes);
+            this.control = Region.allocate(framesBytes + logBytes + stationsBytes);
         } catch (RuntimeException | Error e) {
             memory.close();
             throw e;
         }
         MemorySegment words = control.segment();
         this.frames = new Frames(memory.segment(), words.asSlice(0, framesBytes));
-        this.iotlb = new Iotlb(words.asSlice(framesBytes, iotlbBytes), config.iotlbEntries());
-        this.log = new InvalidationLog(words.asSlice(framesBytes + iotlbBytes, logBytes), config.logEntries());
-        this.stations =
-                new Stations(words.asSlice(framesBytes + iotlbBytes + logBytes, stationsBytes), config.stations(), log);
+        this.iotlb = new Iotlb(config.iotlbEntries());
+        this.log = new InvalidationLog(words.asSlice(framesBytes, logBytes), config.logEntries());
+        this.stations = new Stations(words.asSlice(framesBytes + logBytes, stationsBytes), config.stations(), log);
     }
 
     /**
@@ -82,11 +86,12 @@ public final class Iommu implements AutoCloseable {
      */
     public synchronized AddressSpace addressSpace(TableFormat format, @Nullable FaultQueue queue) {
         requireOpen();
-        int number = spaceNumbers.incrementAndGet();
-        if (number >= TlbKey.MAX_SPACES) {
-            throw new IllegalStateException("address spaces made=" + number + ": allowed " + (TlbKey.MAX_SPACES - 1));
+        int domain = domains.nextClearBit(1);
+        if (domain > TlbTag.MAX_DOMAINS) {
+            throw new IllegalStateException("address spaces open=" + spaces.size() + ": allowed " + TlbTag.MAX_DOMAINS);
         }
-        AddressSpace space = new AddressSpace(this, format.facts(), number, queue);
+        AddressSpace space = new AddressSpace(this, format.facts(), domain, queue);
+        domains.set(domain);
         spaces.add(space);
         return space;
     }
@@ -227,7 +232,9 @@ public final class Iommu implements AutoCloseable {
     }
 
     synchronized void closed(AddressSpace space) {
-        spaces.remove(space);
+        if (spaces.remove(space)) {
+            domains.clear(space.number());
+        }
     }
 
     synchronized void closed(Device device) {

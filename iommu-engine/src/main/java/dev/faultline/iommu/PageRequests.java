@@ -194,7 +194,7 @@ final class PageRequests {
             if (covering != Groups.NONE) {
                 window.group[slot] = covering;
                 window.set(slot, Window.WAITING);
-                window.want(slot, TlbKey.ofPasid(attachment.pasid(), page));
+                window.want(slot, Window.wanted(attachment.pasid(), page));
                 return false;
             }
         }
@@ -216,7 +216,7 @@ final class PageRequests {
             window.raisedAtNs[slot] = System.nanoTime();
         }
         // Before the request: whoever answers it maps the page only after this, and an eviction after that sees it.
-        window.want(slot, TlbKey.ofPasid(attachment.pasid(), page));
+        window.want(slot, Window.wanted(attachment.pasid(), page));
         raising = group;
         raise(group);
         return true;

@@ -26,6 +26,8 @@ final class Window {
     static final byte DONE = 5;
 
     private static final int STATES = 6;
+    private static final int WANTED_PAGE_BITS = 36;
+    private static final long SPREAD = 0x9e37_79b9_7f4a_7c15L;
     /** Above this many pages an access is not entered page by page among those that wait. */
     private static final int WIDE_PAGES = 64;
     /** Empty words before and after the wanted pages, which other threads read. */
@@ -250,6 +252,11 @@ final class Window {
         return false;
     }
 
+    /** The key of a page that an access asks for, never 0. */
+    static long wanted(int pasid, long address) {
+        return (pasid + 2L) << WANTED_PAGE_BITS | (address >>> Frames.SHIFT & (1L << WANTED_PAGE_BITS) - 1);
+    }
+
     void want(int slot, long key) {
         wanted.setRelease(PADDING + slot, key);
     }
@@ -300,6 +307,6 @@ final class Window {
     }
 
     private int bucket(int forPasid, long page) {
-        return TlbKey.hash(page + ((long) forPasid << 40)) & (touched.length - 1);
+        return (int) (((page + ((long) forPasid << 40)) * SPREAD) >>> Integer.SIZE) & (touched.length - 1);
     }
 }

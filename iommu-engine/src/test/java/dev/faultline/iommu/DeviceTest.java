@@ -11,6 +11,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.faultline.iommu.table.RadixTable;
 import dev.faultline.iommu.table.Translation;
+import dev.faultline.iommu.tlb.Iotlb;
 import dev.faultline.ring.Answer;
 import dev.faultline.ring.FaultProducer;
 import dev.faultline.ring.FaultQueue;
@@ -190,11 +191,11 @@ class DeviceTest {
             rig.start(device, Access.READ, BASE, into, 2);
             rig.finish(device);
             assertEquals(1, into.get(ValueLayout.JAVA_BYTE, 0), "the stale translation is used");
-            rig.iommu.iotlb().purge(TlbKey.ofSpace(rig.space.number(), BASE));
+            rig.iommu.iotlb().invalidate(rig.space.number(), Iotlb.ANY_PASID, BASE, 0);
             rig.start(device, Access.READ, BASE, into, 3);
             rig.finish(device);
             assertEquals(1, into.get(ValueLayout.JAVA_BYTE, 0), "the device's own TLB still has it");
-            rig.iommu.log().append(InvalidationLog.page(rig.space.number(), BASE));
+            long _ = rig.iommu.log().append(rig.space.number(), Iotlb.ANY_PASID, BASE, 0);
             rig.start(device, Access.READ, BASE, into, 4);
             rig.finish(device);
             assertEquals(0, into.get(ValueLayout.JAVA_BYTE, 0), "invalidated: the new page");

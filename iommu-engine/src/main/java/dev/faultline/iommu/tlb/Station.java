@@ -1,4 +1,4 @@
-package dev.faultline.iommu;
+package dev.faultline.iommu.tlb;
 
 import dev.faultline.ffm.SharedWords;
 import java.lang.foreign.MemorySegment;
@@ -22,7 +22,24 @@ import org.jspecify.annotations.Nullable;
  *       uses a translation that is gone.
  * </ul>
  */
-final class Station {
+public final class Station {
+    /** What its thread steps. */
+    public interface Stepped {
+        /**
+         * Forgets what was invalidated. No access is under way.
+         *
+         * @param epoch up to which
+         */
+        void obey(long epoch);
+
+        /**
+         * Runs what other threads have asked for.
+         *
+         * @return whether there was anything
+         */
+        boolean serve();
+    }
+
     static final long OFFLINE = Long.MAX_VALUE;
     /** Online, and no epoch obeyed yet: epochs that are waited for begin at 1. */
     private static final long ARRIVING = 0;
@@ -32,7 +49,7 @@ final class Station {
     private final MemorySegment words;
     private final long offset;
     private final InvalidationLog log;
-    private @Nullable Device[] devices = new @Nullable Device[4];
+    private @Nullable Stepped[] devices = new @Nullable Stepped[4];
     private int count;
     private boolean online;
     private long published;
@@ -50,23 +67,23 @@ final class Station {
         return SharedWords.getLongAcquire(words, offset);
     }
 
-    boolean online() {
+    public boolean online() {
         return online;
     }
 
-    boolean inAccess() {
+    public boolean inAccess() {
         return inAccess;
     }
 
-    void inAccess(boolean now) {
+    public void inAccess(boolean now) {
         inAccess = now;
     }
 
-    boolean empty() {
+    public boolean empty() {
         return count == 0;
     }
 
-    void add(Device device) {
+    public void add(Stepped device) {
         if (count == devices.length) {
             devices = Arrays.copyOf(devices, 2 * count);
         }
@@ -78,7 +95,7 @@ final class Station {
         }
     }
 
-    void remove(Device device) {
+    public void remove(Stepped device) {
         for (int i = 0; i < count; i++) {
             if (devices[i] == device) {
                 devices[i] = devices[--count];
@@ -91,20 +108,20 @@ final class Station {
         }
     }
 
-    void goOnline() {
+    public void goOnline() {
         online = true;
         SharedWords.setLongOpaque(words, offset, ARRIVING);
         SharedWords.fullFence();
         publish(log.epoch());
     }
 
-    void goOffline() {
+    public void goOffline() {
         online = false;
         SharedWords.setLongRelease(words, offset, OFFLINE);
     }
 
     /** A quiescent point: no access of this thread is under way. One acquire load unless pages went away. */
-    void quiesce() {
+    public void quiesce() {
         long epoch = log.epoch();
         if (epoch != published) {
             publish(epoch);
@@ -112,18 +129,18 @@ final class Station {
     }
 
     /** Runs what other threads want done on this thread's devices, while it waits for one of them. */
-    void serve() {
+    public void serve() {
         for (int i = 0; i < count; i++) {
-            Device device = devices[i];
+            Stepped device = devices[i];
             if (device != null) {
-                device.serve();
+                boolean _ = device.serve();
             }
         }
     }
 
     private void publish(long epoch) {
         for (int i = 0; i < count; i++) {
-            Device device = devices[i];
+            Stepped device = devices[i];
             if (device != null) {
                 device.obey(epoch);
             }

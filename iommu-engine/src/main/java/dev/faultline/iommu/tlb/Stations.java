@@ -1,4 +1,4 @@
-package dev.faultline.iommu;
+package dev.faultline.iommu.tlb;
 
 import dev.faultline.ffm.CacheLine;
 import dev.faultline.ffm.SharedWords;
@@ -12,7 +12,7 @@ import org.jspecify.annotations.Nullable;
  * <p>Threads: any. A thread claims a station when it enters its first device and gives it back with its last; the station it
  * had before is tried first. Progress: {@link #claim} lock-free, {@link #await} waits, for as long as it was told.
  */
-final class Stations {
+public final class Stations {
     private static final int SPINS = 200;
     private static final int YIELDS = 1000;
     private static final long NAP_NS = 50_000;
@@ -28,7 +28,7 @@ final class Stations {
     @SuppressWarnings("ThreadLocalUsage") // one for each Iommu: a thread has a station in each
     private final ThreadLocal<@Nullable Station> last = new ThreadLocal<>();
 
-    Stations(MemorySegment words, int stations, InvalidationLog log) {
+    public Stations(MemorySegment words, int stations, InvalidationLog log) {
         this.words = words;
         this.stations = new Station[stations];
         for (int i = 0; i < stations; i++) {
@@ -36,19 +36,18 @@ final class Stations {
         }
     }
 
-    static long wordsBytes(int stations) {
+    public static long wordsBytes(int stations) {
         return STATIONS_OFFSET + (long) stations * CacheLine.BYTES;
     }
 
     /** The calling thread's station, if it has entered a device. */
-    @Nullable
-    Station current() {
+    public @Nullable Station current() {
         Station station = last.get();
         return station != null && Thread.currentThread().equals(station.owner.get()) ? station : null;
     }
 
     /** The calling thread's station, claimed if it has none. */
-    Station claim() {
+    public Station claim() {
         Thread me = Thread.currentThread();
         Station station = last.get();
         if (station != null && (me.equals(station.owner.get()) || station.owner.compareAndSet(null, me))) {
@@ -65,12 +64,12 @@ final class Stations {
                 + ": that many threads have entered devices; open the Iommu with more stations");
     }
 
-    void release(Station station) {
+    public void release(Station station) {
         station.owner.set(null);
     }
 
     /** Whether every station other than the caller's has published an epoch, or is offline. */
-    boolean reached(long epoch) {
+    public boolean reached(long epoch) {
         SharedWords.fullFence();
         int used = SharedWords.getIntAcquire(words, USED_OFFSET);
         for (int i = 0; i < used; i++) {
@@ -86,9 +85,9 @@ final class Stations {
      * between accesses, for it is here. It goes offline meanwhile, because two handlers, each on a thread that steps devices,
      * may wait for each other; back online it obeys what it missed before its next access.
      *
-     * @throws QuiescenceTimeout if a thread does not step within the limit
+     * @return null; or, when the limit has passed, the name of a thread that does not step
      */
-    void await(long epoch, long limitNs) {
+    public @Nullable String await(long epoch, long limitNs) {
         Station own = current();
         boolean wasOnline = own != null && own.online();
         if (own != null) {
@@ -99,13 +98,16 @@ final class Stations {
         }
         try {
             // The epoch was advanced by an atomic step before. It must not be overtaken by the loads of the station
-            // words:
-            // either a station that goes online is seen here, or it sees the epoch (Station, third point).
+            // words: either a station that goes online is seen here, or it sees the epoch (Station, third point).
             SharedWords.fullFence();
             int used = SharedWords.getIntAcquire(words, USED_OFFSET);
             for (int i = 0; i < used; i++) {
-                awaitOne(stations[i], epoch, limitNs);
+                String stuck = awaitOne(stations[i], epoch, limitNs);
+                if (stuck != null) {
+                    return stuck;
+                }
             }
+            return null;
         } finally {
             if (own != null && wasOnline) {
                 own.goOnline();
@@ -114,17 +116,17 @@ final class Stations {
     }
 
     /** Checks before anything is changed that {@link #await} may be called here. */
-    void mayWait() {
+    public void mayWait() {
         Station own = current();
         if (own != null && own.inAccess()) {
             throw new IllegalStateException("unmapping inside step(): do it between steps");
         }
     }
 
-    private static void awaitOne(Station station, long epoch, long limitNs) {
+    private static @Nullable String awaitOne(Station station, long epoch, long limitNs) {
         for (int i = 0; i < SPINS; i++) {
             if (station.word() >= epoch) {
-                return;
+                return null;
             }
             Thread.onSpinWait();
         }
@@ -132,15 +134,16 @@ final class Stations {
         for (int i = 0; station.word() < epoch; i++) {
             if (System.nanoTime() - start > limitNs) {
                 Thread owner = station.owner.get();
-                throw new QuiescenceTimeout(owner == null ? "?" : owner.getName(), limitNs);
+                return owner == null ? "?" : owner.getName();
             }
             pause(i);
         }
+        return null;
     }
 
     /** One step of waiting for another thread that is expected to act soon. */
     @SuppressWarnings("ThreadPriorityCheck") // only a hint: progress is made by whoever is waited for
-    static void pause(int turn) {
+    public static void pause(int turn) {
         if (turn < YIELDS) {
             Thread.yield();
         } else {

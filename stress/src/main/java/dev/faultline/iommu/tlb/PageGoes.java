@@ -1,4 +1,4 @@
-package dev.faultline.iommu;
+package dev.faultline.iommu.tlb;
 
 import dev.faultline.ffm.SharedWords;
 import java.lang.foreign.MemorySegment;
@@ -19,7 +19,9 @@ import org.openjdk.jcstress.infra.results.I_Result;
  * while its access still uses the page.
  */
 public final class PageGoes {
-    private static final long KEY = TlbKey.ofSpace(1, 0x5000);
+    private static final int DOMAIN = 1;
+    private static final long TAG = TlbTag.of(DOMAIN, TlbTag.NO_PASID);
+    private static final long ADDRESS = 0x5000;
     private static final long TRANSLATION = 0x9000 | 1;
 
     private PageGoes() {}
@@ -34,7 +36,7 @@ public final class PageGoes {
     @Outcome(expect = Expect.FORBIDDEN, desc = "The IOTLB keeps a translation that is gone.")
     @State
     public static class FillAgainstPurge {
-        private final Iotlb iotlb = new Iotlb(words(Iotlb.wordsBytes(4)), 4);
+        private final Iotlb iotlb = new Iotlb(4);
         private final MemorySegment table = words(Long.BYTES);
 
         /** A table with one page. */
@@ -48,7 +50,7 @@ public final class PageGoes {
             long sequence = iotlb.sequence();
             long found = SharedWords.getLongAcquire(table, 0);
             if (found != 0) {
-                boolean _ = iotlb.insert(KEY, found, sequence);
+                boolean _ = iotlb.insert(TAG, ADDRESS, found, sequence);
             }
         }
 
@@ -56,13 +58,13 @@ public final class PageGoes {
         @Actor
         public void unmapper() {
             SharedWords.setLongRelease(table, 0, 0);
-            iotlb.purge(KEY);
+            iotlb.invalidate(DOMAIN, TlbTag.NO_PASID, ADDRESS, 0);
         }
 
         /** Looks it up. */
         @Arbiter
         public void after(I_Result r) {
-            r.r1 = iotlb.lookup(KEY) == 0 ? 0 : 1;
+            r.r1 = iotlb.lookup(TAG, ADDRESS) == 0 ? 0 : 1;
         }
     }
 
@@ -72,15 +74,15 @@ public final class PageGoes {
     @Outcome(expect = Expect.FORBIDDEN, desc = "A key with another's translation.")
     @State
     public static class FillAgainstLookup {
-        private static final long OTHER = TlbKey.ofSpace(1, 0x6000);
+        private static final long OTHER = 0x6000;
         private static final long OTHER_TRANSLATION = 0xa000 | 1;
 
-        private final Iotlb iotlb = new Iotlb(words(Iotlb.wordsBytes(4)), 4);
+        private final Iotlb iotlb = new Iotlb(4);
 
         /** A full set, so that what comes takes the place of something. */
         public FillAgainstLookup() {
             for (int page = 0x10; page < 0x14; page++) {
-                boolean _ = iotlb.insert(TlbKey.ofSpace(1, (long) page << 12), (long) page << 12 | 1, iotlb.sequence());
+                boolean _ = iotlb.insert(TAG, (long) page << 12, (long) page << 12 | 1, iotlb.sequence());
             }
         }
 
@@ -88,18 +90,18 @@ public final class PageGoes {
         @Actor
         public void filler() {
             for (int i = 0; i < 4; i++) {
-                boolean _ = iotlb.insert(KEY, TRANSLATION, iotlb.sequence());
-                iotlb.purge(KEY);
-                boolean _ = iotlb.insert(OTHER, OTHER_TRANSLATION, iotlb.sequence());
-                iotlb.purge(OTHER);
+                boolean _ = iotlb.insert(TAG, ADDRESS, TRANSLATION, iotlb.sequence());
+                iotlb.invalidate(DOMAIN, TlbTag.NO_PASID, ADDRESS, 0);
+                boolean _ = iotlb.insert(TAG, OTHER, OTHER_TRANSLATION, iotlb.sequence());
+                iotlb.invalidate(DOMAIN, Iotlb.ANY_PASID, OTHER, 0);
             }
         }
 
         /** Looks both up. */
         @Actor
         public void reader(II_Result r) {
-            r.r1 = found(iotlb.lookup(KEY), TRANSLATION);
-            r.r2 = found(iotlb.lookup(OTHER), OTHER_TRANSLATION);
+            r.r1 = found(iotlb.lookup(TAG, ADDRESS), TRANSLATION);
+            r.r2 = found(iotlb.lookup(TAG, OTHER), OTHER_TRANSLATION);
         }
 
         private static int found(long value, long right) {
@@ -120,16 +122,23 @@ public final class PageGoes {
         /** Appends. */
         @Actor
         public void unmapper() {
-            log.append(KEY);
+            long _ = log.append(DOMAIN, Iotlb.ANY_PASID, ADDRESS, 0);
         }
 
         /** Reads up to the epoch. */
         @Actor
         public void stepper(I_Result r) {
-            if (log.epoch() > 0) {
-                long what = log.read(0);
-                r.r1 = what == KEY ? 1 : what == InvalidationLog.UNREADABLE ? 2 : -1;
-            }
+            log.read(0, log.epoch(), new InvalidationLog.Reader() {
+                @Override
+                public void forget(int domain, int pasid, long address, int size) {
+                    r.r1 = domain == DOMAIN && pasid == Iotlb.ANY_PASID && address == ADDRESS && size == 0 ? 1 : -1;
+                }
+
+                @Override
+                public void forgetEverything() {
+                    r.r1 = 2;
+                }
+            });
         }
     }
 
@@ -177,7 +186,7 @@ public final class PageGoes {
         @Actor
         public void unmapper(II_Result r) {
             SharedWords.setLongRelease(memory, TABLE, 0);
-            long epoch = log.append(KEY);
+            long epoch = log.append(DOMAIN, Iotlb.ANY_PASID, ADDRESS, 0);
             if (stations.reached(epoch)) {
                 SharedWords.setLongRelease(memory, PAGE, 1);
                 r.r2 = 1;
@@ -216,7 +225,7 @@ public final class PageGoes {
         @Actor
         public void unmapper(II_Result r) {
             SharedWords.setLongRelease(table, 0, 0);
-            r.r2 = stations.reached(log.append(KEY)) ? 1 : 0;
+            r.r2 = stations.reached(log.append(DOMAIN, Iotlb.ANY_PASID, ADDRESS, 0)) ? 1 : 0;
         }
     }
 }
