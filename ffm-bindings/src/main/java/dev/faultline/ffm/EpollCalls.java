@@ -30,10 +30,10 @@ public final class EpollCalls extends CallState {
     /** How many descriptors one {@link #await} tells of. */
     public static final int MOST_EVENTS = 64;
 
-    private static final int EPOLL_CLOEXEC = 0x80000;
-    private static final int ADD = 1;
-    private static final int DELETE = 2;
-    private static final int MODIFY = 3;
+    static final int EPOLL_CLOEXEC = 0x80000;
+    static final int ADD = 1;
+    static final int DELETE = 2;
+    static final int MODIFY = 3;
 
     private int seen;
 

@@ -48,9 +48,12 @@ public final class IoUring extends IoUringCompletions implements AutoCloseable {
     /** How many files can be registered. */
     public static final int MOST_FILES = IoUringLayout.SYNC_CANCEL_BYTES / Integer.BYTES;
 
+    /** A completion's flag: a socket has more to receive. */
+    public static final int SOCKET_NOT_EMPTY = 1 << 2;
+
     private static final long NANOS = 1_000_000_000L;
     private static final long CLOSE_NS = NANOS;
-    private static final int MSG_NOSIGNAL = 0x4000;
+    static final int MSG_NOSIGNAL = 0x4000;
     private static final int ARGUMENT = 0;
     private static final int TIMESPEC = 32;
     private static final int SCRATCH = 64;

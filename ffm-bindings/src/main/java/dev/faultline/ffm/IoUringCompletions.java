@@ -90,7 +90,7 @@ abstract class IoUringCompletions extends PaddedBefore {
     }
 
     /**
-     * The flags of a completion, {@code IORING_CQE_F_}: bit 2 says that a socket has more to receive.
+     * The flags of a completion, {@link IoUring#SOCKET_NOT_EMPTY} and what else the kernel says.
      *
      * @param i which of the completions that the last {@link #ready} told of
      * @return the flags

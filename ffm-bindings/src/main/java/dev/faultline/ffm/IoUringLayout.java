@@ -39,7 +39,6 @@ final class IoUringLayout {
     static final int SQ_OFF_BYTES = 40;
     static final int SQ_OFF_TAIL = 4;
     static final int SQ_OFF_FLAGS = 16;
-    static final int SQ_OFF_DROPPED = 20;
     static final int SQ_OFF_ARRAY = 24;
 
     // struct io_cqring_offsets

@@ -49,13 +49,13 @@ public final class LinuxCalls extends CallState {
     /** How many descriptors one {@link #poll(int[], int[], int[], int)} takes. */
     public static final int MOST_POLLED = 16;
 
-    private static final int AF_UNIX = 1;
-    private static final int SOL_SOCKET = 1;
-    private static final int SO_TYPE = 3;
-    private static final int POLLFD_BYTES = 8;
-    private static final int SOCK_CLOEXEC = 0x80000;
-    private static final int EFD_CLOEXEC = 0x80000;
-    private static final int EFD_NONBLOCK = 0x800;
+    static final int AF_UNIX = 1;
+    static final int SOL_SOCKET = 1;
+    static final int SO_TYPE = 3;
+    static final int POLLFD_BYTES = 8;
+    static final int SOCK_CLOEXEC = 0x80000;
+    static final int EFD_CLOEXEC = 0x80000;
+    static final int EFD_NONBLOCK = 0x800;
     private static final int CPU_SET_BYTES = 128;
     private static final int SCRATCH_BYTES = CPU_SET_BYTES;
 

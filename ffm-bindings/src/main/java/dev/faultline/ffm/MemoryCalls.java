@@ -35,18 +35,18 @@ public final class MemoryCalls extends CallState {
     /** {@code MADV_DONTFORK}: a child does not get the mapping. */
     public static final int DONT_FORK = 10;
 
-    private static final int MFD_CLOEXEC = 1;
-    private static final int MFD_ALLOW_SEALING = 2;
-    private static final int F_ADD_SEALS = 1033;
-    private static final int F_GET_SEALS = 1034;
-    private static final int PROT_READ_WRITE = 3;
-    private static final int MAP_SHARED = 0x1;
-    private static final int MAP_PRIVATE = 0x2;
-    private static final int MAP_ANONYMOUS = 0x20;
-    private static final int MAP_POPULATE = 0x8000;
-    private static final long O_CLOEXEC = 0x80000;
-    private static final long O_NONBLOCK = 0x800;
-    private static final long UFFD_USER_MODE_ONLY = 1;
+    static final int MFD_CLOEXEC = 1;
+    static final int MFD_ALLOW_SEALING = 2;
+    static final int F_ADD_SEALS = 1033;
+    static final int F_GET_SEALS = 1034;
+    static final int PROT_READ_WRITE = 3;
+    static final int MAP_SHARED = 0x1;
+    static final int MAP_PRIVATE = 0x2;
+    static final int MAP_ANONYMOUS = 0x20;
+    static final int MAP_POPULATE = 0x8000;
+    static final long O_CLOEXEC = 0x80000;
+    static final long O_NONBLOCK = 0x800;
+    static final long UFFD_USER_MODE_ONLY = 1;
     private static final int LONGEST_NAME = 249;
 
     private MemoryCalls() {

@@ -22,9 +22,7 @@ public final class SocketCalls extends CallState {
     /** The longest name of a socket, in bytes. */
     public static final int LONGEST_NAME = 107;
 
-    private static final int AF_UNIX = 1;
-    private static final int SOCK_CLOEXEC = 0x80000;
-    private static final int FAMILY_BYTES = 2;
+    static final int FAMILY_BYTES = 2;
 
     private SocketCalls() {
         super(FAMILY_BYTES + LONGEST_NAME + 1);
@@ -58,7 +56,8 @@ public final class SocketCalls extends CallState {
      */
     public int socket(int type) {
         try {
-            return result((int) Functions.SOCKET.invokeExact(errno, AF_UNIX, type | SOCK_CLOEXEC, 0));
+            return result(
+                    (int) Functions.SOCKET.invokeExact(errno, LinuxCalls.AF_UNIX, type | LinuxCalls.SOCK_CLOEXEC, 0));
         } catch (Throwable t) {
             throw unexpected(t);
         }
@@ -104,8 +103,8 @@ public final class SocketCalls extends CallState {
      */
     public int accept(int fd) {
         try {
-            return result((int)
-                    Functions.ACCEPT.invokeExact(errno, fd, MemorySegment.NULL, MemorySegment.NULL, SOCK_CLOEXEC));
+            return result((int) Functions.ACCEPT.invokeExact(
+                    errno, fd, MemorySegment.NULL, MemorySegment.NULL, LinuxCalls.SOCK_CLOEXEC));
         } catch (Throwable t) {
             throw unexpected(t);
         }
@@ -136,7 +135,7 @@ public final class SocketCalls extends CallState {
                     + LONGEST_NAME + " bytes, a shorter directory");
         }
         scratch.fill((byte) 0);
-        scratch.set(JAVA_SHORT, 0, (short) AF_UNIX);
+        scratch.set(JAVA_SHORT, 0, (short) LinuxCalls.AF_UNIX);
         MemorySegment.copy(MemorySegment.ofArray(bytes), 0, scratch, FAMILY_BYTES, bytes.length);
         return FAMILY_BYTES + bytes.length + 1;
     }
