@@ -6,6 +6,8 @@ public enum AutoAnswer {
     DEADLINE,
     /** The device left the address space, or its producer was closed. */
     DETACH,
+    /** The device was reset. */
+    RESET,
     /** The queue was closed. */
     CLOSE,
     /** The handler threw. */

@@ -40,14 +40,32 @@ public interface FaultProducer extends AutoCloseable {
      * @param group the device's index for the group, 0 or more
      * @param address what faulted
      * @param access bits of {@link dev.faultline.ffm.PageFaultLayout}, {@code PERM_READ} and so on
+     * @param length how many bytes from the address the device would like, as a hint; 0 when it says nothing
      * @param last whether the group is whole with this request
      * @return {@link Result#OK}; {@link Result#FULL} if as many groups are open as were allocated: nothing was raised; {@link
      *     Result#SHORT_BUFFER} if the group has become larger than the queue's largest: all of it is dropped, nothing is
      *     answered, and nothing more of it may be raised; {@link Result#CLOSED}
-     * @throws IllegalArgumentException if {@code pasid}, {@code group} or {@code access} is outside its range
+     * @throws IllegalArgumentException if {@code pasid}, {@code group} {@code access} or {@code length} is outside its range
      */
     @CheckReturnValue
-    Result raise(long tag, int device, int pasid, int group, long address, int access, boolean last);
+    Result raise(long tag, int device, int pasid, int group, long address, int access, int length, boolean last);
+
+    /**
+     * {@link #raise(long, int, int, int, long, int, int, boolean)} without a hint.
+     *
+     * @param tag handed to the answer sink; that of the last request counts
+     * @param device the device's id
+     * @param pasid 0 to 2^20 - 1, or {@link #NO_PASID}
+     * @param group the device's index for the group, 0 or more
+     * @param address what faulted
+     * @param access bits of {@link dev.faultline.ffm.PageFaultLayout}, {@code PERM_READ} and so on
+     * @param last whether the group is whole with this request
+     * @return as there
+     */
+    @CheckReturnValue
+    default Result raise(long tag, int device, int pasid, int group, long address, int access, boolean last) {
+        return raise(tag, device, pasid, group, address, access, 0, last);
+    }
 
     /** Publishes what is staged. */
     void flush();

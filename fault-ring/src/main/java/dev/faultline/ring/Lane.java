@@ -156,10 +156,11 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
     // ---- raising ----
 
     @Override
-    public Result raise(long tag, int device, int pasid, int group, long address, int access, boolean last) {
+    public Result raise(
+            long tag, int device, int pasid, int group, long address, int access, int length, boolean last) {
         gate.checkEntered("raise");
-        if (pasid < NO_PASID || pasid > 0xfffff || group < 0 || (access & ~0xf) != 0) {
-            throw badRequest(pasid, group, access);
+        if (pasid < NO_PASID || pasid > 0xfffff || group < 0 || (access & ~0xf) != 0 || length < 0) {
+            throw badRequest(pasid, group, access, length);
         }
         if (!admits) {
             return Result.CLOSED;
@@ -174,7 +175,7 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
             }
             counts.countRaised();
             if (last && !reads.isEmpty() && !table.hasWaiting()) {
-                deliverStraight(tag, flags, device, pasidOnWire, group, address, access);
+                deliverStraight(tag, flags, device, pasidOnWire, group, address, access, length);
                 publishFullBatch();
                 return Result.OK;
             }
@@ -188,7 +189,7 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
             drop(slot, DropRule.OVERSIZED);
             return Result.SHORT_BUFFER;
         }
-        table.addRequest(slot, size, tag, flags, device, pasidOnWire, group, access, address);
+        table.addRequest(slot, size, tag, flags, device, pasidOnWire, group, access, address, length);
         if (last) {
             table.unlinkAssembling(slot);
             table.addWaiting(slot, nowNs);
@@ -199,13 +200,23 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
     }
 
     /** Completes a read with a group of one: its record is written where the consumer reads it, and nowhere else. */
-    private void deliverStraight(long tag, int flags, int device, int pasid, int group, long address, int access) {
+    private void deliverStraight(
+            long tag, int flags, int device, int pasid, int group, long address, int access, int length) {
         int cookie = table.addDelivered(tag, device, nowNs);
         long entry = completions.next();
         SharedWords.putLong(memory, entry + LaneLayout.COMPLETION_USER_DATA, reads.take());
         SharedWords.putLong(memory, entry + LaneLayout.COMPLETION_RAISED_AT, nowNs);
         PageFaultLayout.write(
-                memory, entry + LaneLayout.COMPLETION_RECORD, flags, device, pasid, group, access, address, 0, cookie);
+                memory,
+                entry + LaneLayout.COMPLETION_RECORD,
+                flags,
+                device,
+                pasid,
+                group,
+                access,
+                address,
+                length,
+                cookie);
         completions.stage(LaneLayout.completion(LaneLayout.KIND_GROUP, 1, revoked));
     }
 
@@ -215,12 +226,15 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
         }
     }
 
-    private static IllegalArgumentException badRequest(int pasid, int group, int access) {
+    private static IllegalArgumentException badRequest(int pasid, int group, int access, int length) {
         if (pasid < NO_PASID || pasid > 0xfffff) {
             return new IllegalArgumentException("pasid=" + pasid + ": allowed 0 to 1048575, or NO_PASID");
         }
         if (group < 0) {
             return new IllegalArgumentException("group=" + group + ": allowed 0 or more");
+        }
+        if (length < 0) {
+            return new IllegalArgumentException("length=" + length + ": allowed 0 or more");
         }
         return new IllegalArgumentException(
                 "access=" + access + ": allowed bits 1 (read), 2 (write), 4 (execute), 8 (privileged)");

@@ -257,9 +257,19 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
     }
 
     /** Adds a request; the caller has seen that it fits. */
-    void addRequest(int slot, int size, long tag, int flags, int device, int pasid, int group, int perm, long address) {
+    void addRequest(
+            int slot,
+            int size,
+            long tag,
+            int flags,
+            int device,
+            int pasid,
+            int group,
+            int perm,
+            long address,
+            int length) {
         PageFaultLayout.write(
-                recordMemory, record(slot, size), flags, device, pasid, group, perm, address, 0, cookie(slot));
+                recordMemory, record(slot, size), flags, device, pasid, group, perm, address, length, cookie(slot));
         name(slot, size + 1, tag, device);
     }
 

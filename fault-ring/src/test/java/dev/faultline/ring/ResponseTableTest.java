@@ -33,7 +33,7 @@ class ResponseTableTest {
                         open.add(table.addDelivered(step, 1, now));
                     } else {
                         int slot = table.takeAssembling();
-                        table.addRequest(slot, 0, step, 0, 1, 0, 0, 0, 0);
+                        table.addRequest(slot, 0, step, 0, 1, 0, 0, 0, 0, 0);
                         table.unlinkAssembling(slot);
                         table.addWaiting(slot, now);
                         open.add(table.cookie(slot));

@@ -10,7 +10,7 @@ public enum Access {
     READ(PERM_READ),
     /** From the buffer into the page. */
     WRITE(PERM_WRITE),
-    /** From the page into the buffer, to be executed: needs the right to read and the right to execute. */
+    /** From the page into the buffer, to be executed: needs the right to read and the right to execute. Without a PASID it is a read. */
     EXECUTE(PERM_READ | PERM_EXEC);
 
     private final int rights;

@@ -10,7 +10,7 @@ public enum AccessResult {
     NOT_ATTACHED,
     /** The page is absent or may not be used so, and the address space has no fault queue to ask through. */
     NO_FAULT_QUEUE,
-    /** The page is absent or may not be used so, and the device makes no page requests, or none is allocated to it. */
+    /** The page is absent or may not be used so, and the device makes no page requests, or has disabled them, or none is allocated to it. */
     NO_PAGE_REQUESTS,
     /** The address is outside of what the page-table format translates. */
     NOT_CANONICAL,
@@ -20,6 +20,16 @@ public enum AccessResult {
     UNRESOLVED,
     /** The caller's buffer could not be used: closed, confined to another thread, or read-only. */
     BAD_BUFFER,
+    /** Its page request was answered with failure, or another one was: the interface has to be enabled again. */
+    RESPONSE_FAILURE,
+    /** The device stops using the PASID, and the page was not there. */
+    STOPPED,
+    /** No response came within the device's limit; or none is free, for none of those it waits for came. Reset the device. */
+    TIMED_OUT,
+    /** The device was reset. */
+    RESET,
+    /** The device is attached to nothing on purpose: every access is refused. */
+    BLOCKED,
     /** The device or its fault queue was closed. */
     CLOSED
 }

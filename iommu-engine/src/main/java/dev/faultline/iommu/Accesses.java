@@ -130,11 +130,7 @@ final class Accesses {
             end(slot, end);
             return true;
         }
-        Lane lane = attachment.lane;
-        if (lane == null) {
-            throw new AssertionError("no lane");
-        }
-        return requests.ask(slot, attachment, lane);
+        return requests.ask(slot, attachment);
     }
 
     private @Nullable AccessResult hopeless(int slot, Attachment attachment, long fault) {

@@ -10,7 +10,9 @@ import org.jspecify.annotations.Nullable;
  * #detach} waits, a bounded time, for the thread that has entered the device to step it.
  */
 public final class Attachment implements AutoCloseable {
-    final long key;
+    /** Names it in a {@link RequestTag}. */
+    final int key;
+
     final @Nullable Lane lane;
 
     private final Device device;
@@ -18,7 +20,10 @@ public final class Attachment implements AutoCloseable {
     private final int pasid;
     private volatile boolean attached = true;
 
-    Attachment(long key, Device device, AddressSpace space, int pasid, @Nullable Lane lane) {
+    /** The function stops using the PASID; its thread's own. */
+    boolean stopped;
+
+    Attachment(int key, Device device, AddressSpace space, int pasid, @Nullable Lane lane) {
         this.key = key;
         this.device = device;
         this.space = space;
@@ -76,6 +81,16 @@ public final class Attachment implements AutoCloseable {
     @Override
     public void close() {
         detach();
+    }
+
+    /** Whether the fault queue has no room for another group of this device. */
+    boolean laneFull() {
+        return lane != null && lane.open == lane.groups();
+    }
+
+    /** Whether the fault queue was found closed. */
+    boolean laneClosed() {
+        return lane != null && lane.closed;
     }
 
     void detached() {

@@ -14,6 +14,7 @@ import org.jspecify.annotations.Nullable;
 final class Attachments {
     private final List<Attachment> all = new ArrayList<>();
     private @Nullable Attachment plain;
+    private int lastKey;
     private @Nullable Attachment[] table = new @Nullable Attachment[2];
 
     @Nullable
@@ -38,6 +39,19 @@ final class Attachments {
     void remove(Attachment attachment) {
         all.remove(attachment);
         rebuild();
+    }
+
+    /** A key that no attachment of the device has. */
+    int nextKey() {
+        do {
+            lastKey = (lastKey + 1) % RequestTag.KEYS;
+        } while (all.stream().anyMatch(attachment -> attachment.key == lastKey));
+        return lastKey;
+    }
+
+    /** Whether none of them asks for pages. */
+    boolean asksNothing() {
+        return all.stream().allMatch(attachment -> attachment.lane == null);
     }
 
     int size() {

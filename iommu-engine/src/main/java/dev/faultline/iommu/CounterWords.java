@@ -22,11 +22,21 @@ final class CounterWords {
     static final int INVALIDATIONS = 12;
     static final int FLUSHES = 13;
     static final int UNKNOWN_ANSWERS = 14;
+    static final int IGNORED_ANSWERS = 15;
+    static final int LATE_GROUPS = 16;
+    static final int DELIVERED = 17;
+    static final int OVERFLOW_ANSWERED = 18;
+    static final int OVERFLOW_DROPPED = 19;
+    static final int UNHANDLED = 20;
+    static final int DISCARDED = 21;
+    static final int MARKERS = 22;
+    static final int LOST = 23;
+    private static final int COUNT = 24;
 
     /** Empty words on both sides, so that a reader of other memory does not take the line. */
     private static final int PADDING = 16;
 
-    private final AtomicLongArray words = new AtomicLongArray(2 * PADDING + UNKNOWN_ANSWERS + 1);
+    private final AtomicLongArray words = new AtomicLongArray(2 * PADDING + COUNT);
 
     void add(int counter, long n) {
         words.setOpaque(PADDING + counter, words.getPlain(PADDING + counter) + n);
@@ -48,7 +58,22 @@ final class CounterWords {
                 get(HELD),
                 get(INVALIDATIONS),
                 get(FLUSHES),
-                get(UNKNOWN_ANSWERS));
+                get(UNKNOWN_ANSWERS),
+                get(IGNORED_ANSWERS),
+                get(LATE_GROUPS));
+    }
+
+    PageRequestCounters pageRequests(int outstanding) {
+        return new PageRequestCounters(
+                get(PAGE_REQUESTS),
+                get(DELIVERED),
+                get(OVERFLOW_ANSWERED),
+                get(OVERFLOW_DROPPED),
+                get(UNHANDLED),
+                get(DISCARDED),
+                get(MARKERS),
+                get(LOST),
+                outstanding);
     }
 
     private long get(int counter) {

@@ -18,7 +18,9 @@ package dev.faultline.iommu;
  * @param held times an access had to wait because the device's page requests were used up
  * @param invalidations invalidations obeyed
  * @param flushes times the device TLB was emptied as a whole
- * @param unknownAnswers answers for a group that was not open
+ * @param unknownAnswers responses for a group that was not open
+ * @param ignoredAnswers responses that came after a failure, or after the device waited no longer
+ * @param lateGroups groups without a response within the device's limit
  */
 public record Counters(
         long accesses,
@@ -35,9 +37,11 @@ public record Counters(
         long held,
         long invalidations,
         long flushes,
-        long unknownAnswers) {
+        long unknownAnswers,
+        long ignoredAnswers,
+        long lateGroups) {
     /** Nothing done. */
-    public static final Counters ZERO = new Counters(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    public static final Counters ZERO = new Counters(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
     /**
      * The sum of two.
@@ -61,6 +65,8 @@ public record Counters(
                 held + other.held,
                 invalidations + other.invalidations,
                 flushes + other.flushes,
-                unknownAnswers + other.unknownAnswers);
+                unknownAnswers + other.unknownAnswers,
+                ignoredAnswers + other.ignoredAnswers,
+                lateGroups + other.lateGroups);
     }
 }

@@ -31,15 +31,21 @@ public final class Device implements AutoCloseable {
     /** A lane without open groups is polled once in so many steps: others may want something done there. */
     private static final int IDLE_STEPS = 16;
 
-    private static final int MAX_PASID = (1 << 20) - 1;
+    static final int MAX_PASID = (1 << 20) - 1;
 
     private final Iommu iommu;
     private final DeviceConfig config;
     private final int id;
+    private final int requester;
+    /** The physical function, if this is a virtual one. */
+    private final @Nullable Device physical;
+
     private final Window window;
     private final Attachments attachments = new Attachments();
     private final CounterWords counters = new CounterWords();
     private final DeviceTranslation translation;
+    private final PageRequestInterface pri;
+    private final PageRequestPort port;
     private final PageRequests requests;
     private final Accesses accesses;
     private final DeviceGate gate;
@@ -47,15 +53,30 @@ public final class Device implements AutoCloseable {
     /** The thread inside's own. */
     private int steps;
 
-    Device(Iommu iommu, DeviceConfig config, int id) {
+    /** Under this. */
+    private final List<Device> virtual = new ArrayList<>();
+
+    Device(Iommu iommu, DeviceConfig config, int id, int requester, @Nullable Device physical) {
         this.iommu = iommu;
         this.config = config;
         this.id = id;
+        this.requester = requester;
+        this.physical = physical;
         this.window = new Window(config.window());
         this.accesses = new Accesses(config, iommu.frames().memory(), window, attachments, counters);
         this.translation = new DeviceTranslation(iommu, config.tlbEntries(), attachments, counters);
-        this.requests = new PageRequests(id, config, window, attachments, accesses, counters);
-        this.gate = new DeviceGate(iommu, this, requests);
+        this.pri = physical == null
+                ? new PageRequestInterface(
+                        this,
+                        config.faults() == FaultModel.TERMINATE ? 0 : config.allocation(),
+                        config.pasidInResponses())
+                : physical.pri;
+        int indices = config.faults() == FaultModel.STALL ? Groups.STALL_TAGS : Groups.PCI_INDICES;
+        int laneGroups = Math.clamp(config.allocation() / config.groupPages(), 1, indices);
+        this.port = new PageRequestPort(
+                id, config, laneGroups, config.pasidInResponses(), iommu.pageRequests(), attachments, counters);
+        this.requests = new PageRequests(config, window, attachments, accesses, counters, pri, port);
+        this.gate = new DeviceGate(iommu, this, port);
     }
 
     /**
@@ -95,6 +116,169 @@ public final class Device implements AutoCloseable {
     }
 
     /**
+     * Its name on the wire.
+     *
+     * @return its {@link RequesterId}
+     */
+    public int requester() {
+        return requester;
+    }
+
+    /**
+     * What became of the page requests it sent.
+     *
+     * @return the counters, of one moment
+     */
+    public PageRequestCounters pageRequests() {
+        PageRequestCounters[] seen = new PageRequestCounters[1];
+        perform(() -> seen[0] = counters.pageRequests(port.outstanding()));
+        return seen[0];
+    }
+
+    /**
+     * Its page request capability. A virtual function has that of its physical one.
+     *
+     * @return the registers
+     * @throws IllegalStateException if it makes no page requests
+     */
+    public PageRequestInterface pageRequestInterface() {
+        if (config.faults() != FaultModel.PAGE_REQUEST) {
+            throw new IllegalStateException(this + " has no page request interface: faults=" + config.faults());
+        }
+        return pri;
+    }
+
+    /**
+     * Enables page requests as a driver does. On a virtual function it changes nothing.
+     *
+     * @param wanted page request messages, 1 or more
+     * @throws IllegalStateException if they are enabled, or not stopped, or the device makes none
+     * @throws IllegalArgumentException if this is a virtual function and its physical one has them disabled
+     */
+    public void enablePageRequests(int wanted) {
+        PageRequestInterface registers = pageRequestInterface();
+        if (physical == null) {
+            registers.enable(wanted);
+        } else if (registers.control() == 0) {
+            throw new IllegalArgumentException(
+                    this + ": page requests of " + physical + " are disabled: allowed enabled");
+        }
+    }
+
+    /** Disables page requests. On a virtual function it changes nothing. */
+    public void disablePageRequests() {
+        if (physical == null) {
+            pageRequestInterface().disable();
+        }
+    }
+
+    /**
+     * Makes a virtual function of this one. It has its own requester id, attachments, TLB and window, and uses this function's page
+     * request interface: its allocation, its failure and its PASIDs in responses.
+     *
+     * @param function how; what it says of page requests has to agree with this device's {@link FaultModel}
+     * @return the virtual function; it is closed with this one, if not before
+     * @throws IllegalArgumentException if the fault model is another, or the PASIDs are wider than this function's
+     * @throws IllegalStateException if this is a virtual function, or closed
+     */
+    public Device virtualFunction(DeviceConfig function) {
+        if (physical != null) {
+            throw new IllegalStateException(this + " is a virtual function: allowed on physical ones");
+        }
+        if (function.faults() != config.faults() || function.faults() == FaultModel.STALL) {
+            throw new IllegalArgumentException("faults=" + function.faults() + ": allowed "
+                    + (config.faults() == FaultModel.STALL ? "none of " : "") + config.faults()
+                    + ", as the physical function");
+        }
+        Limits.inRange("pasidBits", function.pasidBits(), 0, config.pasidBits());
+        Limits.inRange("groupPages", function.groupPages(), 1, Math.max(1, config.allocation()));
+        perform(() -> {
+            if (gate.closed()) {
+                throw new IllegalStateException(this + " is closed");
+            }
+            pri.share();
+        });
+        Device made = iommu.device(
+                function.withAllocation(config.allocation()).withPasidInResponses(config.pasidInResponses()), this);
+        synchronized (virtual) {
+            virtual.add(made);
+        }
+        return made;
+    }
+
+    /**
+     * Stops asking for pages of a PASID. Accesses under way go on where the page is there, and end {@link AccessResult#STOPPED}
+     * where they would have to ask. Attaching the PASID anew starts it again.
+     *
+     * @param pasid that is attached
+     * @param how with a marker, or waiting for the responses
+     * @throws IllegalStateException if nothing is attached for it
+     */
+    public void stopPasid(int pasid, PasidStop how) {
+        checkPasid(pasid);
+        perform(() -> requests.stop(attached(pasid), how));
+    }
+
+    /**
+     * Whether the function has stopped asking for a PASID and everything it asked is answered.
+     *
+     * @param pasid that is attached
+     * @return true once the PASID may be used for something else
+     * @throws IllegalStateException if nothing is attached for it
+     */
+    public boolean isStopped(int pasid) {
+        checkPasid(pasid);
+        boolean[] stopped = new boolean[1];
+        perform(() -> {
+            Attachment attachment = attached(pasid);
+            stopped[0] = attachment.stopped && requests.openOf(attachment) == 0;
+        });
+        return stopped[0];
+    }
+
+    /**
+     * Waits until every page request that was sent before, for one PASID or without, is where the caller wants it.
+     *
+     * @param pasid which requests, or {@link FaultProducer#NO_PASID}
+     * @param until how far they have to be
+     * @param limitNs nanoseconds at most
+     * @return false if the time ran out
+     */
+    @CheckReturnValue
+    public boolean drain(int pasid, Drain until, long limitNs) {
+        long start = System.nanoTime();
+        boolean[] drained = new boolean[1];
+        for (int turn = 0; ; turn++) {
+            perform(() -> drained[0] = drainedNow(pasid, until));
+            if (drained[0]) {
+                return true;
+            }
+            if (System.nanoTime() - start > limitNs) {
+                return false;
+            }
+            if (!gate.isEntered()) {
+                Stations.pause(turn);
+            } else if (!step()) {
+                var _ = awaitMove(Math.min(limitNs, AWAIT_SLICE_NS));
+            }
+        }
+    }
+
+    /**
+     * Resets the function, as a driver does it (FLR): page requests leave no more, everything that is asked is answered or dropped,
+     * all accesses end {@link AccessResult#RESET}, all translations are forgotten, and page requests are enabled again if they
+     * were. Attachments stay. With a physical function its virtual ones are reset.
+     *
+     * @throws IllegalStateException if another thread has entered it and does not step it within the limit
+     */
+    public void reset() {
+        for (Device function : virtualFunctions()) {
+            function.reset();
+        }
+        perform(this::resetNow);
+    }
+
+    /**
      * Attaches the device as a whole: for accesses without PASID.
      *
      * @param space through which it will translate
@@ -111,7 +295,7 @@ public final class Device implements AutoCloseable {
      * Attaches one PASID.
      *
      * @param space through which it will translate
-     * @param pasid 0 to 2^20 - 1
+     * @param pasid within the device's width of PASIDs
      * @return the attachment
      * @throws IllegalStateException if the PASID is attached already, or something is closed, or a thread has entered the
      *     device and does not step it
@@ -119,7 +303,7 @@ public final class Device implements AutoCloseable {
      *     this device's
      */
     public Attachment attach(AddressSpace space, int pasid) {
-        Limits.inRange("pasid", pasid, 0, MAX_PASID);
+        checkPasid(pasid);
         return attachChecked(space, pasid);
     }
 
@@ -182,7 +366,6 @@ public final class Device implements AutoCloseable {
         mine.quiesce();
         boolean moved = gate.hasControls() && gate.serve();
         moved |= requests.poll(++steps % IDLE_STEPS == 0);
-        moved |= requests.goOn();
         if (window.count(Window.READY) > 0) {
             mine.inAccess(true);
             try {
@@ -191,7 +374,8 @@ public final class Device implements AutoCloseable {
                 mine.inAccess(false);
             }
         }
-        requests.flush();
+        moved |= port.respondDue(requests);
+        port.flush();
         return moved;
     }
 
@@ -251,8 +435,9 @@ public final class Device implements AutoCloseable {
         List<FaultProducer> producers = new ArrayList<>();
         for (Device device : devices) {
             device.gate.entered();
-            producers.addAll(device.requests.producers());
+            producers.addAll(device.port.producers());
             device.steps = -1;
+            device.requests.waited();
         }
         while (true) {
             for (Device device : devices) {
@@ -337,6 +522,9 @@ public final class Device implements AutoCloseable {
      */
     @Override
     public void close() {
+        for (Device function : virtualFunctions()) {
+            function.close();
+        }
         if (!gate.closed()) {
             gate.perform(this::closeNow);
         }
@@ -368,6 +556,60 @@ public final class Device implements AutoCloseable {
         translation.obey(epoch);
     }
 
+    /** As a response that came over the wire. By the thread inside, or nobody. */
+    void respond(int index, int pasid, int wireCode) {
+        ResponseCode code = ResponseCode.ofWire(wireCode);
+        perform(() -> requests.respond(index, pasid, code, false));
+    }
+
+    /** As a message of the function that belongs to no access. */
+    void send(PageRequest request) {
+        perform(() -> {
+            requests.send(request);
+            port.flush();
+        });
+    }
+
+    /** Runs something as the thread inside. */
+    void perform(Runnable act) {
+        gate.perform(act);
+    }
+
+    private Attachment attached(int pasid) {
+        Attachment attachment = attachments.get(pasid);
+        if (attachment == null) {
+            throw new IllegalStateException(this + ": nothing is attached for PASID " + pasid);
+        }
+        return attachment;
+    }
+
+    private List<Device> virtualFunctions() {
+        synchronized (virtual) {
+            return List.copyOf(virtual);
+        }
+    }
+
+    private boolean drainedNow(int pasid, Drain until) {
+        if (port.holds(pasid)) {
+            return false;
+        }
+        Attachment attachment = attachments.get(pasid);
+        return until == Drain.DELIVERED || attachment == null || requests.openOf(attachment) == 0;
+    }
+
+    private void resetNow() {
+        boolean enabled = pri.control() != 0;
+        port.reset();
+        if (physical == null && config.faults() != FaultModel.TERMINATE) {
+            pri.restart(enabled);
+        }
+        requests.reset();
+        translation.forgetEverything();
+        for (int slot = window.oldest(); slot != Window.NONE; slot = window.oldest()) {
+            accesses.end(slot, AccessResult.RESET);
+        }
+    }
+
     // Attaching, detaching, closing: rare, by the thread that has entered.
 
     private Attachment attachChecked(AddressSpace space, int pasid) {
@@ -388,8 +630,8 @@ public final class Device implements AutoCloseable {
             throw new IllegalStateException(
                     this + (pasid < 0 ? "" : " PASID " + pasid) + " is attached: detach it first");
         }
-        Lane lane = requests.laneTo(space.queue());
-        Attachment attachment = new Attachment(iommu.nextAttachmentKey(), this, space, pasid, lane);
+        Lane lane = port.laneTo(space.queue());
+        Attachment attachment = new Attachment(attachments.nextKey(), this, space, pasid, lane);
         space.add(attachment);
         attachments.add(attachment);
         return attachment;
@@ -404,7 +646,11 @@ public final class Device implements AutoCloseable {
         attachments.remove(attachment);
         attachment.space().remove(attachment);
         translation.forget(attachment.pasid());
-        requests.detach(attachment);
+        port.detach(requests, attachment);
+        requests.abandon(attachment, AccessResult.INVALID);
+        if (attachments.asksNothing()) {
+            port.discard();
+        }
         window.retry(Window.BEHIND);
         window.retry(Window.HELD);
         attachment.detached();
@@ -418,7 +664,7 @@ public final class Device implements AutoCloseable {
             detachNow(attachments.at(attachments.size() - 1));
         }
         gate.shut();
-        requests.close();
+        port.close(requests);
         for (int slot = window.oldest(); slot != Window.NONE; slot = window.oldest()) {
             accesses.end(slot, AccessResult.CLOSED);
         }
@@ -427,7 +673,7 @@ public final class Device implements AutoCloseable {
     // Waiting.
 
     private boolean canMove() {
-        return window.count(Window.READY) > 0 || gate.hasControls();
+        return window.count(Window.READY) > 0 || gate.hasControls() || requests.canMove();
     }
 
     private boolean awaitMove(long limitNs) {
@@ -457,7 +703,8 @@ public final class Device implements AutoCloseable {
         long slice = Math.min(limitNs, AWAIT_SLICE_NS);
         // The next step polls every lane.
         steps = -1;
-        List<FaultProducer> producers = requests.producers();
+        requests.waited();
+        List<FaultProducer> producers = port.producers();
         if (producers.isEmpty()) {
             LockSupport.parkNanos(slice);
             return false;
@@ -519,6 +766,13 @@ public final class Device implements AutoCloseable {
             }
             Stations.pause(turn);
         }
+    }
+
+    private void checkPasid(int pasid) {
+        if (config.pasidBits() == 0) {
+            throw new IllegalArgumentException("pasid=" + pasid + ": allowed none, for " + this + " has no PASIDs");
+        }
+        Limits.inRange("pasid", pasid, 0, (1 << config.pasidBits()) - 1);
     }
 
     private static void check(long address, long bytes) {

@@ -7,39 +7,59 @@ import org.jspecify.annotations.Nullable;
  *
  * @param name for people
  * @param id what page requests carry: 0 or more and unique in the {@link Iommu}, or {@link #ANY_ID}
- * @param pri whether it makes page requests
- * @param allocation page-request messages it may have unanswered: 0 to 32768; with 0 it makes none
+ * @param requester its {@link RequesterId}: 0 to 65535 and unique in the {@link Iommu}, or {@link #ANY_ID}
+ * @param pasidBits width of its PASIDs: 0, for none, to 20
+ * @param faults what it does where a page is absent
+ * @param allocation page requests, or stalls, it may have unanswered: 0 to 32768; with 0 it makes none. For page requests also the
+ *     capacity of its {@link PageRequestInterface}; a virtual function uses that of its physical one
+ * @param pasidInResponses whether a request with PASID wants it back in the response (PRG Response PASID Required)
+ * @param requestLimitNs how long it waits for a response before the access fails, in nanoseconds; 0 for ever
  * @param window accesses that may be under way: 1 to 4096
  * @param tlbEntries translations it keeps: a power of two, 4 to 2^20
- * @param groupPages consecutive pages it asks for at once: 1 to 64, and not above {@code allocation}
+ * @param groupPages consecutive pages it asks for at once: 1 to 64, and not above {@code allocation}; 1 where it stalls
  * @param retryLimit page requests in a row for one page that may be answered SUCCESS in vain: 1 or more
  * @param latency takes the time of each fault; null to measure none
  */
 public record DeviceConfig(
         String name,
         int id,
-        boolean pri,
+        int requester,
+        int pasidBits,
+        FaultModel faults,
         int allocation,
+        boolean pasidInResponses,
+        long requestLimitNs,
         int window,
         int tlbEntries,
         int groupPages,
         int retryLimit,
         @Nullable LatencySink latency) {
-    /** The {@link Iommu} chooses the id. */
+    /** The {@link Iommu} chooses. */
     public static final int ANY_ID = -1;
+
+    /** More than a fault queue's deadline, which answers what a handler forgets: only what is lost elsewhere takes so long. */
+    private static final long REQUEST_LIMIT_NS = 30_000_000_000L;
 
     /** Checks the values. */
     public DeviceConfig {
         Limits.inRange("id", id, ANY_ID, Integer.MAX_VALUE);
+        Limits.inRange("requester", requester, ANY_ID, RequesterId.LARGEST);
+        Limits.inRange("pasidBits", pasidBits, 0, 20);
         Limits.inRange("allocation", allocation, 0, 1 << 15);
+        Limits.inRange("requestLimitNs", requestLimitNs, 0, Long.MAX_VALUE);
         Limits.inRange("window", window, 1, 1 << 12);
         Limits.powerOfTwo("tlbEntries", tlbEntries, 4, 1 << 20);
-        Limits.inRange("groupPages", groupPages, 1, 64);
+        Limits.inRange("groupPages", groupPages, 1, faults == FaultModel.STALL ? 1 : 64);
         Limits.inRange("retryLimit", retryLimit, 1, Integer.MAX_VALUE);
-        if (pri && allocation > 0 && groupPages > allocation) {
+        if (faults != FaultModel.TERMINATE && allocation > 0 && groupPages > allocation) {
             throw new IllegalArgumentException("groupPages=" + groupPages + ": allowed 1 to allocation=" + allocation
                     + ", for a larger group could never be whole");
         }
+    }
+
+    private static DeviceConfig of(String name, FaultModel faults, int allocation) {
+        return new DeviceConfig(
+                name, ANY_ID, ANY_ID, 20, faults, allocation, false, REQUEST_LIMIT_NS, 64, 256, 1, 64, null);
     }
 
     /**
@@ -49,7 +69,17 @@ public record DeviceConfig(
      * @return a configuration to start from
      */
     public static DeviceConfig pri(String name) {
-        return new DeviceConfig(name, ANY_ID, true, 64, 64, 256, 1, 64, null);
+        return of(name, FaultModel.PAGE_REQUEST, 64);
+    }
+
+    /**
+     * A device whose transactions stall, 64 at most.
+     *
+     * @param name for people
+     * @return a configuration to start from
+     */
+    public static DeviceConfig stalling(String name) {
+        return of(name, FaultModel.STALL, 64);
     }
 
     /**
@@ -59,7 +89,7 @@ public record DeviceConfig(
      * @return a configuration to start from
      */
     public static DeviceConfig plain(String name) {
-        return new DeviceConfig(name, ANY_ID, false, 0, 64, 256, 1, 64, null);
+        return of(name, FaultModel.TERMINATE, 0);
     }
 
     /**
@@ -69,7 +99,66 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withId(int value) {
-        return new DeviceConfig(name, value, pri, allocation, window, tlbEntries, groupPages, retryLimit, latency);
+        return new DeviceConfig(
+                name,
+                value,
+                requester,
+                pasidBits,
+                faults,
+                allocation,
+                pasidInResponses,
+                requestLimitNs,
+                window,
+                tlbEntries,
+                groupPages,
+                retryLimit,
+                latency);
+    }
+
+    /**
+     * Another name on the wire.
+     *
+     * @param value a {@link RequesterId}
+     * @return the changed configuration
+     */
+    public DeviceConfig withRequester(int value) {
+        return new DeviceConfig(
+                name,
+                id,
+                value,
+                pasidBits,
+                faults,
+                allocation,
+                pasidInResponses,
+                requestLimitNs,
+                window,
+                tlbEntries,
+                groupPages,
+                retryLimit,
+                latency);
+    }
+
+    /**
+     * Another width of PASIDs.
+     *
+     * @param bits 0 to 20
+     * @return the changed configuration
+     */
+    public DeviceConfig withPasidBits(int bits) {
+        return new DeviceConfig(
+                name,
+                id,
+                requester,
+                bits,
+                faults,
+                allocation,
+                pasidInResponses,
+                requestLimitNs,
+                window,
+                tlbEntries,
+                groupPages,
+                retryLimit,
+                latency);
     }
 
     /**
@@ -79,7 +168,66 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withAllocation(int messages) {
-        return new DeviceConfig(name, id, pri, messages, window, tlbEntries, groupPages, retryLimit, latency);
+        return new DeviceConfig(
+                name,
+                id,
+                requester,
+                pasidBits,
+                faults,
+                messages,
+                pasidInResponses,
+                requestLimitNs,
+                window,
+                tlbEntries,
+                groupPages,
+                retryLimit,
+                latency);
+    }
+
+    /**
+     * Whether responses carry the PASID of their request.
+     *
+     * @param required PRG Response PASID Required
+     * @return the changed configuration
+     */
+    public DeviceConfig withPasidInResponses(boolean required) {
+        return new DeviceConfig(
+                name,
+                id,
+                requester,
+                pasidBits,
+                faults,
+                allocation,
+                required,
+                requestLimitNs,
+                window,
+                tlbEntries,
+                groupPages,
+                retryLimit,
+                latency);
+    }
+
+    /**
+     * Another patience with responses that do not come.
+     *
+     * @param ns nanoseconds; 0 for ever
+     * @return the changed configuration
+     */
+    public DeviceConfig withRequestLimitNs(long ns) {
+        return new DeviceConfig(
+                name,
+                id,
+                requester,
+                pasidBits,
+                faults,
+                allocation,
+                pasidInResponses,
+                ns,
+                window,
+                tlbEntries,
+                groupPages,
+                retryLimit,
+                latency);
     }
 
     /**
@@ -89,7 +237,20 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withWindow(int accesses) {
-        return new DeviceConfig(name, id, pri, allocation, accesses, tlbEntries, groupPages, retryLimit, latency);
+        return new DeviceConfig(
+                name,
+                id,
+                requester,
+                pasidBits,
+                faults,
+                allocation,
+                pasidInResponses,
+                requestLimitNs,
+                accesses,
+                tlbEntries,
+                groupPages,
+                retryLimit,
+                latency);
     }
 
     /**
@@ -99,7 +260,20 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withTlbEntries(int entries) {
-        return new DeviceConfig(name, id, pri, allocation, window, entries, groupPages, retryLimit, latency);
+        return new DeviceConfig(
+                name,
+                id,
+                requester,
+                pasidBits,
+                faults,
+                allocation,
+                pasidInResponses,
+                requestLimitNs,
+                window,
+                entries,
+                groupPages,
+                retryLimit,
+                latency);
     }
 
     /**
@@ -109,7 +283,20 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withGroupPages(int pages) {
-        return new DeviceConfig(name, id, pri, allocation, window, tlbEntries, pages, retryLimit, latency);
+        return new DeviceConfig(
+                name,
+                id,
+                requester,
+                pasidBits,
+                faults,
+                allocation,
+                pasidInResponses,
+                requestLimitNs,
+                window,
+                tlbEntries,
+                pages,
+                retryLimit,
+                latency);
     }
 
     /**
@@ -119,7 +306,20 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withRetryLimit(int times) {
-        return new DeviceConfig(name, id, pri, allocation, window, tlbEntries, groupPages, times, latency);
+        return new DeviceConfig(
+                name,
+                id,
+                requester,
+                pasidBits,
+                faults,
+                allocation,
+                pasidInResponses,
+                requestLimitNs,
+                window,
+                tlbEntries,
+                groupPages,
+                times,
+                latency);
     }
 
     /**
@@ -129,6 +329,19 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withLatency(LatencySink sink) {
-        return new DeviceConfig(name, id, pri, allocation, window, tlbEntries, groupPages, retryLimit, sink);
+        return new DeviceConfig(
+                name,
+                id,
+                requester,
+                pasidBits,
+                faults,
+                allocation,
+                pasidInResponses,
+                requestLimitNs,
+                window,
+                tlbEntries,
+                groupPages,
+                retryLimit,
+                sink);
     }
 }

@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
 final class DeviceGate implements Station.Stepped {
     private final Iommu iommu;
     private final Device device;
-    private final PageRequests requests;
+    private final PageRequestPort port;
     private final Queue<Control> controls = new MpscUnboundedVarHandleArrayQueue<>(16);
     private final AtomicReference<@Nullable Thread> owner = new AtomicReference<>();
 
@@ -26,10 +26,10 @@ final class DeviceGate implements Station.Stepped {
 
     private volatile boolean closed;
 
-    DeviceGate(Iommu iommu, Device device, PageRequests requests) {
+    DeviceGate(Iommu iommu, Device device, PageRequestPort port) {
         this.iommu = iommu;
         this.device = device;
-        this.requests = requests;
+        this.port = port;
     }
 
     boolean closed() {
@@ -52,7 +52,7 @@ final class DeviceGate implements Station.Stepped {
             }
             Station claimed = iommu.stations().claim();
             try {
-                if (requests.enter()) {
+                if (port.enter()) {
                     station = claimed;
                     claimed.add(this);
                     return true;
@@ -72,7 +72,7 @@ final class DeviceGate implements Station.Stepped {
 
     void leave() {
         Station mine = entered();
-        requests.leave();
+        port.leave();
         mine.remove(this);
         station = null;
         if (mine.empty()) {

@@ -2,61 +2,65 @@ package dev.faultline.iommu;
 
 /**
  * The page-request groups a device has open, by their index, as a PCIe function numbers them: 9 bits, given out first-in
- * first-out, used again only after the answer.
+ * first-out, used again only after the response. A device that stalls numbers its tags the same way, with up to 16 bits.
  *
  * <p>Threads: the one that has entered the device. Nothing is allocated after construction.
  */
 final class Groups {
-    static final int INDICES = 512;
+    static final int PCI_INDICES = 512;
+    static final int STALL_TAGS = 1 << 16;
     static final int NONE = -1;
-    private static final int INDEX_BITS = 9;
 
-    final long[] base = new long[INDICES];
-    final int[] pages = new int[INDICES];
-    final int[] access = new int[INDICES];
-    /** Requests raised so far; the group is whole when there are as many as pages. */
-    final int[] raised = new int[INDICES];
+    private static final byte FREE = 0;
+    private static final byte OPEN = 1;
+    /** The function waits no longer; the index stays in use until its response comes. */
+    private static final byte LATE = 2;
+
+    final long[] base;
+    final int[] pages;
+    final int[] access;
     /** The slot that asked. */
-    final int[] owner = new int[INDICES];
+    final int[] owner;
+    /** When it was opened, in ticks of whoever watches the time. */
+    final int[] openedAt;
 
-    private final Attachment[] attachment = new Attachment[INDICES];
-    private final boolean[] open = new boolean[INDICES];
-    private final int[] freed = new int[INDICES];
+    private final Attachment[] attachment;
+    private final byte[] state;
+    private final int[] freed;
     private int freedHead;
-    private int freedCount = INDICES;
-    private final int[] list = new int[INDICES];
-    private final int[] place = new int[INDICES];
+    private int freedCount;
+    private final int[] list;
+    private final int[] place;
     private int openCount;
-    private int messages;
+    private int lateCount;
 
-    Groups() {
-        for (int i = 0; i < INDICES; i++) {
+    Groups(int indices) {
+        base = new long[indices];
+        pages = new int[indices];
+        access = new int[indices];
+        owner = new int[indices];
+        openedAt = new int[indices];
+        attachment = new Attachment[indices];
+        state = new byte[indices];
+        freed = new int[indices];
+        freedCount = indices;
+        list = new int[indices];
+        place = new int[indices];
+        for (int i = 0; i < indices; i++) {
             freed[i] = i;
         }
     }
 
-    static long tag(Attachment attachment, int index) {
-        return attachment.key << INDEX_BITS | index;
+    int indices() {
+        return freed.length;
     }
 
-    static int index(long tag) {
-        return (int) tag & (INDICES - 1);
-    }
-
-    static boolean of(Attachment attachment, long tag) {
-        return tag >>> INDEX_BITS == attachment.key;
-    }
-
-    /** Page-request messages without an answer. */
-    int messages() {
-        return messages;
-    }
-
+    /** Groups without a response, late ones included. */
     int openCount() {
         return openCount;
     }
 
-    /** The i-th open group, in no order. */
+    /** The i-th of them, in no order. */
     int openAt(int i) {
         return list[i];
     }
@@ -65,35 +69,53 @@ final class Groups {
         return freedCount == 0;
     }
 
-    int open(Attachment of, int slot, long from, int count, int rights) {
+    /** Whether every group that is open is late. */
+    boolean allLate() {
+        return openCount > 0 && lateCount == openCount;
+    }
+
+    int open(Attachment of, int slot, long from, int count, int rights, int now) {
         int index = freed[freedHead];
-        freedHead = (freedHead + 1) & (INDICES - 1);
+        freedHead = freedHead + 1 == freed.length ? 0 : freedHead + 1;
         freedCount--;
         base[index] = from;
         pages[index] = count;
         access[index] = rights;
-        raised[index] = 0;
         owner[index] = slot;
+        openedAt[index] = now;
         attachment[index] = of;
-        open[index] = true;
+        state[index] = OPEN;
         place[index] = openCount;
         list[openCount++] = index;
-        messages += count;
         return index;
     }
 
     void close(int index) {
-        open[index] = false;
-        messages -= pages[index];
+        if (state[index] == LATE) {
+            lateCount--;
+        }
+        state[index] = FREE;
         int last = list[--openCount];
         list[place[index]] = last;
         place[last] = place[index];
-        freed[(freedHead + freedCount++) & (INDICES - 1)] = index;
+        int at = freedHead + freedCount++;
+        freed[at < freed.length ? at : at - freed.length] = index;
     }
 
-    boolean answers(long tag) {
-        int index = index(tag);
-        return open[index] && of(attachment[index], tag);
+    void setLate(int index) {
+        if (state[index] == OPEN) {
+            state[index] = LATE;
+            lateCount++;
+        }
+    }
+
+    /** Whether a response to an index is expected. */
+    boolean isOpen(int index) {
+        return index < state.length && state[index] != FREE;
+    }
+
+    boolean isLate(int index) {
+        return state[index] == LATE;
     }
 
     Attachment attachment(int index) {
@@ -105,10 +127,22 @@ final class Groups {
         for (int i = 0; i < openCount; i++) {
             int index = list[i];
             if (attachment[index] == of
+                    && state[index] == OPEN
                     && Long.compareUnsigned(page - base[index], (long) pages[index] << Frames.SHIFT) < 0) {
                 return index;
             }
         }
         return NONE;
+    }
+
+    /** How many groups of an attachment lack their response. */
+    int openOf(Attachment of) {
+        int n = 0;
+        for (int i = 0; i < openCount; i++) {
+            if (attachment[list[i]] == of) {
+                n++;
+            }
+        }
+        return n;
     }
 }

@@ -13,7 +13,6 @@ import java.util.BitSet;
 import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
-import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -33,7 +32,7 @@ public final class Iommu implements AutoCloseable {
     private final Iotlb iotlb;
     private final InvalidationLog log;
     private final Stations stations;
-    private final AtomicLong attachmentKeys = new AtomicLong();
+    private final PageRequestQueue pageRequests;
 
     /** Frames that a thread may still use: unmapped, but the wait for that thread ran out. */
     private final Queue<Pending> pending = new ConcurrentLinkedQueue<>();
@@ -60,6 +59,7 @@ public final class Iommu implements AutoCloseable {
             throw e;
         }
         MemorySegment words = control.segment();
+        this.pageRequests = new PageRequestQueue(config.pageRequestEntries());
         this.frames = new Frames(memory.segment(), words.asSlice(0, framesBytes));
         this.iotlb = new Iotlb(config.iotlbEntries());
         this.log = new InvalidationLog(words.asSlice(framesBytes, logBytes), config.logEntries());
@@ -101,9 +101,13 @@ public final class Iommu implements AutoCloseable {
      *
      * @param deviceConfig how
      * @return the device
-     * @throws IllegalArgumentException if another device has its id
+     * @throws IllegalArgumentException if another device has its id or its requester id
      */
-    public synchronized Device device(DeviceConfig deviceConfig) {
+    public Device device(DeviceConfig deviceConfig) {
+        return device(deviceConfig, null);
+    }
+
+    synchronized Device device(DeviceConfig deviceConfig, @Nullable Device physical) {
         requireOpen();
         int id = deviceConfig.id();
         if (id == DeviceConfig.ANY_ID) {
@@ -114,7 +118,18 @@ public final class Iommu implements AutoCloseable {
         } else if (hasId(id)) {
             throw new IllegalArgumentException("id=" + id + ": allowed any that no other device has");
         }
-        Device device = new Device(this, deviceConfig, id);
+        int requester = deviceConfig.requester();
+        if (requester == DeviceConfig.ANY_ID) {
+            requester = physical == null ? RequesterId.of(0, 1, 0) : physical.requester() + 1;
+            while (requester <= RequesterId.LARGEST && hasRequester(requester)) {
+                requester++;
+            }
+            Limits.inRange("requester", requester, 0, RequesterId.LARGEST);
+        } else if (hasRequester(requester)) {
+            throw new IllegalArgumentException(
+                    "requester=" + RequesterId.text(requester) + ": allowed any that no other device has");
+        }
+        Device device = new Device(this, deviceConfig, id, requester, physical);
         devices.add(device);
         return device;
     }
@@ -126,6 +141,15 @@ public final class Iommu implements AutoCloseable {
      */
     public Frames frames() {
         return frames;
+    }
+
+    /**
+     * Where page requests go through.
+     *
+     * @return the queue of all its devices
+     */
+    public PageRequestQueue pageRequests() {
+        return pageRequests;
     }
 
     /**
@@ -200,10 +224,6 @@ public final class Iommu implements AutoCloseable {
         return stations;
     }
 
-    long nextAttachmentKey() {
-        return attachmentKeys.incrementAndGet();
-    }
-
     /** Frees a frame once every station has published an epoch. */
     void reclaimLater(long epoch, long page) {
         pending.add(new Pending(epoch, page));
@@ -251,6 +271,10 @@ public final class Iommu implements AutoCloseable {
 
     private boolean hasId(int id) {
         return devices.stream().anyMatch(d -> d.id() == id);
+    }
+
+    private boolean hasRequester(int requester) {
+        return devices.stream().anyMatch(d -> d.requester() == requester);
     }
 
     private static @Nullable IllegalStateException attempt(Runnable step, @Nullable IllegalStateException before) {

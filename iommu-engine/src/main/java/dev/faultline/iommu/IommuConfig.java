@@ -7,9 +7,11 @@ package dev.faultline.iommu;
  * @param iotlbEntries translations that all devices share: a power of two, 4 to 2^20
  * @param stations threads that may have entered devices at once: 1 to 4096
  * @param logEntries invalidations that a thread may lag behind before it forgets all translations: a power of two, 16 to 2^20
+ * @param pageRequestEntries page requests that software may be behind with: a power of two, 1 to 2^16
  * @param limitNs how long to wait for a thread that has entered a device to step it, in nanoseconds: 1 or more
  */
-public record IommuConfig(long memoryBytes, int iotlbEntries, int stations, int logEntries, long limitNs) {
+public record IommuConfig(
+        long memoryBytes, int iotlbEntries, int stations, int logEntries, int pageRequestEntries, long limitNs) {
     private static final long MAX_BYTES = 1L << 40;
     private static final int MAX_ENTRIES = 1 << 20;
 
@@ -22,16 +24,17 @@ public record IommuConfig(long memoryBytes, int iotlbEntries, int stations, int 
         Limits.powerOfTwo("iotlbEntries", iotlbEntries, 4, MAX_ENTRIES);
         Limits.inRange("stations", stations, 1, 4096);
         Limits.powerOfTwo("logEntries", logEntries, 16, MAX_ENTRIES);
+        Limits.powerOfTwo("pageRequestEntries", pageRequestEntries, 1, 1 << 16);
         Limits.inRange("limitNs", limitNs, 1, Long.MAX_VALUE);
     }
 
     /**
-     * 16 MiB, 1024 entries in the IOTLB, 64 threads, 1024 entries in the log, 10 seconds.
+     * 16 MiB, 1024 entries in the IOTLB, 64 threads, 1024 entries in the log, 1024 page requests, 10 seconds.
      *
      * @return a configuration to start from
      */
     public static IommuConfig small() {
-        return new IommuConfig(16L << 20, 1024, 64, 1024, 10_000_000_000L);
+        return new IommuConfig(16L << 20, 1024, 64, 1024, 1024, 10_000_000_000L);
     }
 
     /**
@@ -41,7 +44,8 @@ public record IommuConfig(long memoryBytes, int iotlbEntries, int stations, int 
      * @return the changed configuration
      */
     public IommuConfig withFrames(int frames) {
-        return new IommuConfig((long) frames * Frames.BYTES, iotlbEntries, stations, logEntries, limitNs);
+        return new IommuConfig(
+                (long) frames * Frames.BYTES, iotlbEntries, stations, logEntries, pageRequestEntries, limitNs);
     }
 
     /**
@@ -51,7 +55,7 @@ public record IommuConfig(long memoryBytes, int iotlbEntries, int stations, int 
      * @return the changed configuration
      */
     public IommuConfig withIotlbEntries(int entries) {
-        return new IommuConfig(memoryBytes, entries, stations, logEntries, limitNs);
+        return new IommuConfig(memoryBytes, entries, stations, logEntries, pageRequestEntries, limitNs);
     }
 
     /**
@@ -61,7 +65,7 @@ public record IommuConfig(long memoryBytes, int iotlbEntries, int stations, int 
      * @return the changed configuration
      */
     public IommuConfig withStations(int threads) {
-        return new IommuConfig(memoryBytes, iotlbEntries, threads, logEntries, limitNs);
+        return new IommuConfig(memoryBytes, iotlbEntries, threads, logEntries, pageRequestEntries, limitNs);
     }
 
     /**
@@ -71,7 +75,17 @@ public record IommuConfig(long memoryBytes, int iotlbEntries, int stations, int 
      * @return the changed configuration
      */
     public IommuConfig withLogEntries(int entries) {
-        return new IommuConfig(memoryBytes, iotlbEntries, stations, entries, limitNs);
+        return new IommuConfig(memoryBytes, iotlbEntries, stations, entries, pageRequestEntries, limitNs);
+    }
+
+    /**
+     * Another page request queue.
+     *
+     * @param entries a power of two, 1 or more
+     * @return the changed configuration
+     */
+    public IommuConfig withPageRequestEntries(int entries) {
+        return new IommuConfig(memoryBytes, iotlbEntries, stations, logEntries, entries, limitNs);
     }
 
     /**
@@ -81,6 +95,6 @@ public record IommuConfig(long memoryBytes, int iotlbEntries, int stations, int 
      * @return the changed configuration
      */
     public IommuConfig withLimitNs(long ns) {
-        return new IommuConfig(memoryBytes, iotlbEntries, stations, logEntries, ns);
+        return new IommuConfig(memoryBytes, iotlbEntries, stations, logEntries, pageRequestEntries, ns);
     }
 }

@@ -17,6 +17,8 @@ final class Lane implements AnswerSink {
 
     /** Groups the device has open here. */
     int open;
+    /** The queue takes no more. */
+    boolean closed;
     /** Requests were raised since the last flush. */
     boolean staged;
 

@@ -1,193 +1,76 @@
 package dev.faultline.iommu;
 
-import com.google.errorprone.annotations.CheckReturnValue;
 import dev.faultline.iommu.table.PageFormat;
-import dev.faultline.ring.Answer;
-import dev.faultline.ring.AutoAnswer;
 import dev.faultline.ring.FaultProducer;
-import dev.faultline.ring.FaultQueue;
-import dev.faultline.ring.Result;
-import java.util.ArrayList;
-import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The page requests of a device: the groups it has open, the lanes they go through, and what an answer does to the accesses
- * that wait for it.
+ * The page requests of a function: the groups it has open, what it may send, and what a response does to the accesses that wait
+ * for it. A function that stalls does the same with tags.
  *
- * <p>Threads: the one that has entered the device. Nothing is allocated but when a lane is made or given up.
+ * <p>Threads: the one that has entered the device. Nothing is allocated after construction.
  */
 final class PageRequests {
-    private final int device;
+    /** The time is read once in so many polls. */
+    private static final int POLLS_PER_CLOCK = 1024;
+    /** A limit is kept to such a part of it. */
+    private static final int TICKS_PER_LIMIT = 16;
+
     private final DeviceConfig config;
     private final Window window;
     private final Attachments attachments;
     private final Accesses accesses;
     private final CounterWords counters;
-    private final Groups groups = new Groups();
-    private final int laneGroups;
+    private final PageRequestInterface pri;
+    private final PageRequestPort port;
+    private final Groups groups;
+    private final boolean stalls;
     private final @Nullable LatencySink latency;
 
-    private Lane[] lanes = {};
-    private List<FaultProducer> producers = List.of();
+    /** What of the interface was seen last, and under which reset the open groups were opened. */
+    private int flags;
 
-    /** A group whose requests are not all raised, or NONE. Others wait for it. */
-    private int raising = Groups.NONE;
+    private int resets;
+
+    private final long tickNs;
+    private int polls;
+    private long tickStartNs;
+    private int ticks;
 
     PageRequests(
-            int device,
             DeviceConfig config,
             Window window,
             Attachments attachments,
             Accesses accesses,
-            CounterWords counters) {
-        this.device = device;
+            CounterWords counters,
+            PageRequestInterface pri,
+            PageRequestPort port) {
         this.config = config;
-        this.accesses = accesses;
         this.window = window;
         this.attachments = attachments;
+        this.accesses = accesses;
         this.counters = counters;
-        this.laneGroups = Math.clamp(config.allocation() / config.groupPages(), 1, Groups.INDICES);
+        this.pri = pri;
+        this.port = port;
+        this.stalls = config.faults() == FaultModel.STALL;
+        this.groups = new Groups(stalls ? Math.clamp(config.allocation(), 1, Groups.STALL_TAGS) : Groups.PCI_INDICES);
         this.latency = config.latency();
-    }
-
-    // Lanes.
-
-    /** Enters all lanes, or none. */
-    @CheckReturnValue
-    boolean enter() {
-        int entered = 0;
-        try {
-            while (entered < lanes.length && lanes[entered].producer.enter()) {
-                entered++;
-            }
-        } finally {
-            if (entered < lanes.length) {
-                while (entered > 0) {
-                    lanes[--entered].producer.leave();
-                }
-            }
-        }
-        return entered == lanes.length;
-    }
-
-    void leave() {
-        for (Lane lane : lanes) {
-            lane.staged = false;
-            lane.producer.leave();
-        }
-    }
-
-    List<FaultProducer> producers() {
-        return producers;
-    }
-
-    /** The lane to a queue; null if this device makes no page requests. */
-    @Nullable
-    Lane laneTo(@Nullable FaultQueue queue) {
-        if (queue == null || !config.pri() || config.allocation() == 0) {
-            return null;
-        }
-        for (Lane lane : lanes) {
-            if (lane.queue == queue) {
-                return lane;
-            }
-        }
-        int largest = queue.config().largestGroup();
-        if (config.groupPages() > largest) {
-            throw new IllegalArgumentException(
-                    "groupPages=" + config.groupPages() + ": allowed 1 to the fault queue's largestGroup=" + largest);
-        }
-        Lane lane = new Lane(queue, laneGroups);
-        if (!lane.producer.enter()) {
-            lane.producer.close();
-            throw new IllegalStateException("the new lane of device " + device + " is in use by somebody else");
-        }
-        Lane[] more = new Lane[lanes.length + 1];
-        System.arraycopy(lanes, 0, more, 0, lanes.length);
-        more[lanes.length] = lane;
-        use(more);
-        return lane;
-    }
-
-    /** Ends the groups of an attachment. */
-    void detach(Attachment attachment) {
-        Lane lane = attachment.lane;
-        if (lane == null) {
-            return;
-        }
-        lane.producer.revoke(tag -> Groups.of(attachment, tag), AutoAnswer.DETACH);
-        takeAnswers(lane);
-        for (int i = groups.openCount() - 1; i >= 0; i--) {
-            int group = groups.openAt(i);
-            if (groups.attachment(group) == attachment) {
-                abandon(group, lane, AccessResult.INVALID);
-            }
-        }
-    }
-
-    void close() {
-        for (Lane lane : lanes) {
-            lane.producer.close();
-            takeAnswers(lane);
-        }
-        use(new Lane[0]);
-    }
-
-    private void use(Lane[] changed) {
-        lanes = changed;
-        List<FaultProducer> list = new ArrayList<>();
-        for (Lane lane : changed) {
-            list.add(lane.producer);
-        }
-        producers = List.copyOf(list);
-    }
-
-    // Stepping.
-
-    /**
-     * Takes answers.
-     *
-     * @param all from lanes without open groups too
-     */
-    boolean poll(boolean all) {
-        boolean moved = false;
-        for (Lane lane : lanes) {
-            if (all || lane.open > 0) {
-                lane.producer.poll();
-                lane.staged = false;
-                moved |= takeAnswers(lane);
-            }
-        }
-        return moved;
-    }
-
-    /** Goes on with a group that could not be raised as a whole. */
-    boolean goOn() {
-        if (raising == Groups.NONE) {
-            return false;
-        }
-        boolean moved = raise(raising);
-        if (raising == Groups.NONE) {
-            window.retry(Window.HELD);
-        }
-        return moved;
-    }
-
-    void flush() {
-        for (Lane lane : lanes) {
-            if (lane.staged) {
-                lane.staged = false;
-                lane.producer.flush();
-            }
-        }
+        this.tickNs = Math.max(1, config.requestLimitNs() / TICKS_PER_LIMIT);
+        this.flags = pri.flags();
+        this.resets = pri.resets();
     }
 
     // Asking.
 
-    /** Asks for the page an access comes to. Says whether anything was raised. */
-    boolean ask(int slot, Attachment attachment, Lane lane) {
-        long page = window.address[slot] & Frames.PAGE;
+    /** Asks for the page an access comes to, or ends it. Says whether anything moved. */
+    boolean ask(int slot, Attachment attachment) {
+        AccessResult end = attachment.stopped ? AccessResult.STOPPED : cannotAsk();
+        if (end != null) {
+            accesses.end(slot, end);
+            return true;
+        }
+        long address = window.address[slot];
+        long page = address & Frames.PAGE;
         window.remember(slot);
         if (config.groupPages() > 1) {
             int covering = groups.covering(attachment, page);
@@ -199,16 +82,17 @@ final class PageRequests {
             }
         }
         int pages = groupPages(attachment, page);
-        if (raising != Groups.NONE
-                || groups.full()
-                || groups.messages() + pages > config.allocation()
-                || lane.open == lane.groups()) {
+        if (groups.full() || attachment.laneFull() || !pri.take(pages, resets)) {
+            if (groups.allLate()) {
+                accesses.end(slot, AccessResult.TIMED_OUT);
+                return true;
+            }
             counters.add(CounterWords.HELD, 1);
             window.set(slot, Window.HELD);
             return false;
         }
-        int group = groups.open(attachment, slot, page, pages, window.rights[slot]);
-        lane.open++;
+        int rights = PageRequest.carried(attachment.pasid(), window.rights[slot]);
+        int group = groups.open(attachment, slot, page, pages, rights, ticks);
         counters.add(CounterWords.GROUPS, 1);
         window.group[slot] = group;
         window.set(slot, Window.WAITING);
@@ -217,9 +101,22 @@ final class PageRequests {
         }
         // Before the request: whoever answers it maps the page only after this, and an eviction after that sees it.
         window.want(slot, Window.wanted(attachment.pasid(), page));
-        raising = group;
-        raise(group);
+        long left = window.left[slot];
+        for (int i = 0; i < pages; i++) {
+            // A page request names a page, and a stall the very address.
+            long at = stalls ? address : page + (long) i * Frames.BYTES;
+            long length = left - Math.max(0, at - address);
+            send(attachment, group, at, rights, Math.clamp(length, 0, Integer.MAX_VALUE), i + 1 == pages);
+        }
         return true;
+    }
+
+    /** Why nothing may be asked, or null. */
+    private @Nullable AccessResult cannotAsk() {
+        if (PageRequestInterface.sends(flags) && pri.allocation() > 0) {
+            return null;
+        }
+        return PageRequestInterface.failed(flags) ? AccessResult.RESPONSE_FAILURE : AccessResult.NO_PAGE_REQUESTS;
     }
 
     private int groupPages(Attachment attachment, long page) {
@@ -235,82 +132,100 @@ final class PageRequests {
         return n;
     }
 
-    /** Raises what is left of a group. */
-    private boolean raise(int group) {
-        Attachment attachment = groups.attachment(group);
-        Lane lane = attachment.lane;
-        if (lane == null) {
-            throw new AssertionError("no lane");
-        }
-        boolean any = false;
-        while (groups.raised[group] < groups.pages[group]) {
-            int n = groups.raised[group];
-            Result result = lane.producer.raise(
-                    Groups.tag(attachment, group),
-                    device,
-                    attachment.pasid(),
-                    group,
-                    groups.base[group] + (long) n * Frames.BYTES,
-                    groups.access[group],
-                    n + 1 == groups.pages[group]);
-            if (result == Result.FULL) {
-                return any;
-            }
-            if (result != Result.OK) {
-                abandon(group, lane, AccessResult.CLOSED);
-                return true;
-            }
-            lane.staged = true;
-            any = true;
-            groups.raised[group] = n + 1;
-            counters.add(CounterWords.PAGE_REQUESTS, 1);
-        }
-        raising = Groups.NONE;
-        return true;
+    private void send(Attachment attachment, int group, long address, int access, int length, boolean last) {
+        counters.add(CounterWords.PAGE_REQUESTS, 1);
+        port.receive(attachment.pasid(), group, address, access, length, last, attachment);
     }
 
-    // Answers.
-
-    private boolean takeAnswers(Lane lane) {
-        int n = lane.noted();
-        for (int i = 0; i < n; i++) {
-            answered(lane, lane.tag(i), lane.code(i));
-        }
-        lane.forget();
-        return n > 0;
+    /** Sends a message that belongs to no access. */
+    void send(PageRequest request) {
+        counters.add(CounterWords.PAGE_REQUESTS, 1);
+        port.receive(
+                request.pasid(),
+                request.index(),
+                request.address(),
+                PageRequest.carried(request.pasid(), request.access()),
+                request.length(),
+                request.last(),
+                null);
     }
 
-    private void answered(Lane lane, long tag, Answer code) {
-        if (!groups.answers(tag)) {
+    // Responses.
+
+    /** Takes responses and sees what became of the interface. */
+    boolean poll(boolean all) {
+        boolean moved = pri.flags() != flags && look();
+        moved |= port.poll(this, all);
+        if (++polls % POLLS_PER_CLOCK == 0 && config.requestLimitNs() > 0 && groups.openCount() > 0) {
+            moved |= tick();
+        }
+        return moved;
+    }
+
+    /** Whether the next poll finds something that no lane knows of. */
+    boolean canMove() {
+        return pri.flags() != flags || port.hasDue();
+    }
+
+    /** The time is to be read at the next poll. */
+    void waited() {
+        polls = POLLS_PER_CLOCK - 1;
+    }
+
+    /**
+     * A response from the IOMMU.
+     *
+     * @param index group, or a stall's tag
+     * @param pasid that it carries, or none
+     * @param code what to do
+     * @param forRoom the IOMMU gave it for want of room, so that it says nothing about the handler's patience
+     */
+    void respond(int index, int pasid, ResponseCode code, boolean forRoom) {
+        if (!groups.isOpen(index) || !carries(index, pasid)) {
             counters.add(CounterWords.UNKNOWN_ANSWERS, 1);
+            if (!stalls && !PageRequestInterface.failed(flags)) {
+                pri.unexpected();
+            }
             return;
         }
-        int group = Groups.index(tag);
-        Attachment attachment = groups.attachment(group);
-        int asked = groups.owner[group];
-        int pages = groups.pages[group];
-        closeGroup(group, lane);
-        if (pages == 1) {
+        boolean ignored = PageRequestInterface.failed(flags) || groups.isLate(index);
+        Attachment attachment = groups.attachment(index);
+        int asked = groups.owner[index];
+        int pages = groups.pages[index];
+        close(index);
+        if (ignored) {
+            counters.add(CounterWords.IGNORED_ANSWERS, 1);
+        } else if (code == ResponseCode.FAILURE) {
+            pri.fail();
+            end(index, AccessResult.RESPONSE_FAILURE);
+            look();
+        } else if (attachment.laneClosed()) {
+            end(index, AccessResult.CLOSED);
+        } else if (pages == 1) {
             // Nobody else waits for a group of one page.
-            wake(asked, group, true, code == Answer.SUCCESS ? null : AccessResult.INVALID);
+            wake(asked, index, !forRoom, code == ResponseCode.SUCCESS ? null : AccessResult.INVALID);
         } else {
             // One INVALID stands for all pages of the group. The page that was missing may have come all the same, so
             // it is looked for once more; accesses to the other pages ask for themselves.
-            boolean lookAgain = code == Answer.SUCCESS || attachments.get(attachment.pasid()) == attachment;
+            boolean lookAgain = code == ResponseCode.SUCCESS || attachments.get(attachment.pasid()) == attachment;
             AccessResult end = lookAgain ? null : AccessResult.INVALID;
             for (int slot = window.oldest(); slot != Window.NONE; ) {
                 int next = window.younger(slot);
-                if (slot == asked && code != Answer.SUCCESS) {
+                if (slot == asked && code != ResponseCode.SUCCESS) {
                     window.lastLook[slot] = true;
                 }
-                wake(slot, group, slot == asked, end);
+                wake(slot, index, slot == asked && !forRoom, end);
                 slot = next;
             }
         }
         window.retry(Window.HELD);
     }
 
-    private void wake(int slot, int group, boolean asked, @Nullable AccessResult end) {
+    private boolean carries(int index, int pasid) {
+        return !pri.pasidRequired() || groups.attachment(index).pasid() == pasid;
+    }
+
+    private void wake(int slot, int group, boolean counts, @Nullable AccessResult end) {
         if (window.state(slot) != Window.WAITING || window.group[slot] != group) {
             return;
         }
@@ -319,29 +234,107 @@ final class PageRequests {
             accesses.end(slot, end);
             return;
         }
-        if (asked) {
+        if (counts) {
             window.tries[slot]++;
         }
         counters.add(CounterWords.RETRIES, 1);
         window.set(slot, Window.READY);
     }
 
-    private void closeGroup(int group, Lane lane) {
+    private void close(int group) {
+        pri.give(groups.pages[group], resets);
         groups.close(group);
-        lane.open--;
-        if (raising == group) {
-            raising = Groups.NONE;
+    }
+
+    /** Ends the accesses that wait for a group, or for any with {@link Groups#NONE}. */
+    private void end(int group, AccessResult how) {
+        for (int slot = window.oldest(); slot != Window.NONE; ) {
+            int next = window.younger(slot);
+            if (window.state(slot) == Window.WAITING && (group == Groups.NONE || window.group[slot] == group)) {
+                wake(slot, window.group[slot], false, how);
+            }
+            slot = next;
         }
     }
 
-    /** A group that will get no answer. */
-    private void abandon(int group, Lane lane, AccessResult end) {
-        closeGroup(group, lane);
-        for (int slot = window.oldest(); slot != Window.NONE; ) {
-            int next = window.younger(slot);
-            wake(slot, group, false, end);
-            slot = next;
+    // The interface.
+
+    /** Something of the interface has changed. */
+    private boolean look() {
+        flags = pri.flags();
+        if (pri.resets() != resets) {
+            end(Groups.NONE, AccessResult.RESET);
+            while (groups.openCount() > 0) {
+                groups.close(groups.openAt(0));
+            }
+            resets = pri.resets();
+        }
+        if (PageRequestInterface.failed(flags)) {
+            end(Groups.NONE, AccessResult.RESPONSE_FAILURE);
         }
         window.retry(Window.HELD);
+        return true;
+    }
+
+    /** Lets go of groups whose response has not come in time. */
+    private boolean tick() {
+        long now = System.nanoTime();
+        if (now - tickStartNs < tickNs) {
+            return false;
+        }
+        ticks++;
+        tickStartNs = now;
+        boolean moved = false;
+        for (int i = 0; i < groups.openCount(); i++) {
+            int group = groups.openAt(i);
+            if (ticks - groups.openedAt[group] > TICKS_PER_LIMIT && !groups.isLate(group)) {
+                groups.setLate(group);
+                counters.add(CounterWords.LATE_GROUPS, 1);
+                end(group, AccessResult.TIMED_OUT);
+                moved = true;
+            }
+        }
+        if (moved) {
+            window.retry(Window.HELD);
+        }
+        return moved;
+    }
+
+    // Ends.
+
+    /** Stops asking for a PASID. */
+    void stop(Attachment attachment, PasidStop how) {
+        attachment.stopped = true;
+        // All its groups have been sent whole, so nothing has to be closed first.
+        if (how == PasidStop.MARKER && attachment.pasid() != FaultProducer.NO_PASID) {
+            send(PageRequest.stopMarker(attachment.pasid()));
+        }
+    }
+
+    /** How many groups of an attachment have no response. */
+    int openOf(Attachment attachment) {
+        return groups.openOf(attachment);
+    }
+
+    /** Forgets everything it asked; the accesses are not its business. */
+    void reset() {
+        while (groups.openCount() > 0) {
+            close(groups.openAt(0));
+        }
+        flags = pri.flags();
+        resets = pri.resets();
+    }
+
+    /** Ends what waits for an attachment that is gone: groups that will get no answer, for they were never whole at the IOMMU. */
+    void abandon(Attachment attachment, AccessResult how) {
+        for (int i = groups.openCount() - 1; i >= 0; i--) {
+            int group = groups.openAt(i);
+            if (groups.attachment(group) == attachment) {
+                end(group, how);
+                if (!groups.isLate(group)) {
+                    groups.setLate(group);
+                }
+            }
+        }
     }
 }

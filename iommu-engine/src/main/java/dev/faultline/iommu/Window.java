@@ -131,7 +131,7 @@ final class Window {
             long bytes,
             int forPasid,
             long tag) {
-        rights[slot] = access.rights();
+        rights[slot] = PageRequest.carried(forPasid, access.rights());
         address[slot] = from;
         left[slot] = bytes;
         buffer[slot] = with;

@@ -460,10 +460,11 @@ class DeviceTest {
     void fetchesInstructionsOnlyWhereItMayExecute() {
         try (Rig rig = Rig.open()) {
             Device device = rig.device(DeviceConfig.pri("d"));
+            device.attach(rig.space, 4);
             assertTrue(rig.space.map(BASE, rig.bytes(PAGE, 5), PERM_READ | PERM_WRITE));
             MemorySegment back = rig.bytes(PAGE, 0);
             rig.start(device, Access.READ, BASE, rig.bytes(1, 0), 1);
-            rig.start(device, Access.EXECUTE, BASE, back, 2);
+            rig.start(device, Access.EXECUTE, BASE, back, 4, 2);
             rig.settle(device);
             assertEquals(Map.of(1L, AccessResult.OK), rig.results, "what may be read may not be executed");
             Rig.Seen group = rig.take().getFirst();
@@ -474,9 +475,12 @@ class DeviceTest {
             rig.settle(device);
             assertEquals(AccessResult.OK, rig.results.get(2L));
             assertEquals(-1, back.mismatch(rig.bytes(PAGE, 6)));
-            rig.start(device, Access.EXECUTE, BASE, back, 3);
+            rig.start(device, Access.EXECUTE, BASE, back, 4, 3);
             rig.settle(device);
             assertEquals(AccessResult.OK, rig.results.get(3L), "from the device TLB");
+            rig.start(device, Access.EXECUTE, BASE, back, 5);
+            rig.settle(device);
+            assertEquals(AccessResult.OK, rig.results.get(5L), "without a PASID it is a read");
             device.leave();
         }
     }

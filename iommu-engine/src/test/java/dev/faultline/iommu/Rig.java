@@ -25,7 +25,14 @@ import java.util.Map;
  */
 final class Rig implements AutoCloseable {
     /** A group as the consumer saw it. */
-    record Seen(int cookie, int device, int index, List<Long> addresses, List<Integer> accesses, int pasid) {}
+    record Seen(
+            int cookie,
+            int device,
+            int index,
+            List<Long> addresses,
+            List<Integer> accesses,
+            int pasid,
+            List<Long> lengths) {}
 
     final Iommu iommu;
     final FaultQueue queue;
@@ -34,6 +41,7 @@ final class Rig implements AutoCloseable {
     final Arena arena = Arena.ofShared();
     final List<Seen> seen = new ArrayList<>();
     final Map<Long, AccessResult> results = new LinkedHashMap<>();
+    final List<Device> devices = new ArrayList<>();
     long expectedOutstanding;
 
     private final long framesAtStart;
@@ -55,8 +63,15 @@ final class Rig implements AutoCloseable {
 
     /** A device that this thread has entered, attached to the space. */
     Device device(DeviceConfig config) {
-        Device device = iommu.device(config);
-        device.attach(space);
+        return enter(iommu.device(config), true);
+    }
+
+    /** Attaches a device to the space if wanted, and enters it. */
+    Device enter(Device device, boolean attaches) {
+        devices.add(device);
+        if (attaches) {
+            device.attach(space);
+        }
         assertTrue(device.enter());
         // The consumer sees the new lane, and the lane the reads it posts there.
         consumer.poll(notes, 0);
@@ -142,6 +157,10 @@ final class Rig implements AutoCloseable {
 
     @Override
     public void close() {
+        for (Device device : devices) {
+            PageRequestCounters messages = device.pageRequests();
+            assertTrue(messages.balanced(), () -> device + ": " + messages);
+        }
         Accounting before = queue.accounting();
         assertTrue(before.balanced(), before::toString);
         assertEquals(expectedOutstanding, before.outstanding(), before::toString);
@@ -164,9 +183,11 @@ final class Rig implements AutoCloseable {
     private void note(long userData, FaultGroup group) {
         List<Long> addresses = new ArrayList<>();
         List<Integer> accesses = new ArrayList<>();
+        List<Long> lengths = new ArrayList<>();
         for (int i = 0; i < group.size(); i++) {
             addresses.add(group.address(i));
             accesses.add(group.access(i));
+            lengths.add(group.length(i));
         }
         seen.add(new Seen(
                 group.cookie(),
@@ -174,6 +195,7 @@ final class Rig implements AutoCloseable {
                 group.groupIndex(),
                 addresses,
                 accesses,
-                group.hasPasid(0) ? group.pasid(0) : FaultProducer.NO_PASID));
+                group.hasPasid(0) ? group.pasid(0) : FaultProducer.NO_PASID,
+                lengths));
     }
 }

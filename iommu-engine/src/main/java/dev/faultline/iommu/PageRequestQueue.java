@@ -1,0 +1,200 @@
+package dev.faultline.iommu;
+
+import com.google.errorprone.annotations.CheckReturnValue;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.Iterator;
+import java.util.List;
+import java.util.stream.Stream;
+
+/**
+ * The page request queue of an IOMMU: bounded, between all functions and the software that reads it. Software normally keeps up,
+ * and then a request costs one look here; {@link #pause} makes it fall behind.
+ *
+ * <p>Overflow: a request that finds the queue full sets the overflow condition. From then on nothing is stored, even where there is
+ * room, until software has read everything. Meanwhile a request that is the last of its group is answered SUCCESS by the IOMMU, so
+ * that its device asks again; others, and stop markers, are dropped. Clearing the condition discards the groups that lack their
+ * last request, for what they lack may have been lost.
+ *
+ * <p>Threads: any. Progress: {@link #pause} and {@link #resume} take a lock, as a request does while software is behind. Source:
+ * VT-d PRS.PRO, SMMUv3 PRIQ overflow.
+ */
+public final class PageRequestQueue {
+    /** What became of a request. */
+    enum Taken {
+        /** Software keeps up again: it is to be taken now. */
+        PASSED,
+        STORED,
+        OVERFLOWED
+    }
+
+    private record Stored(PageRequestPort port, PageRequest request) {}
+
+    private static final int BEHIND = 1;
+    private static final int CHANGE = 1 << 1;
+
+    private final int entries;
+
+    /**
+     * {@link #BEHIND}, and a count of changes. Written under the lock; read by every port before it takes a request. A stale value
+     * costs a request that passes by others of other devices, which is no order anybody was promised.
+     */
+    private volatile int word;
+
+    // Under the lock.
+    private final Deque<Stored> stored = new ArrayDeque<>();
+    private final List<Stored> read = new ArrayList<>();
+    private boolean overflowed;
+    private long overflows;
+    private int discards;
+
+    PageRequestQueue(int entries) {
+        this.entries = entries;
+    }
+
+    /**
+     * How many requests it holds.
+     *
+     * @return as the {@link IommuConfig} said
+     */
+    public int entries() {
+        return entries;
+    }
+
+    /** Software stops reading. Doing it again does nothing. */
+    public synchronized void pause() {
+        if ((word & BEHIND) == 0) {
+            word += CHANGE + BEHIND;
+        }
+    }
+
+    /** Software reads everything, clears an overflow, and keeps up from now on. */
+    public synchronized void resume() {
+        if ((word & BEHIND) == 0) {
+            return;
+        }
+        read.addAll(stored);
+        stored.clear();
+        if (overflowed) {
+            overflowed = false;
+            discards++;
+        }
+        word += CHANGE - BEHIND;
+    }
+
+    /**
+     * Whether software has fallen behind.
+     *
+     * @return true between {@link #pause} and {@link #resume}
+     */
+    public boolean isPaused() {
+        return isBehind(word);
+    }
+
+    /**
+     * Whether an overflow is waiting to be cleared.
+     *
+     * @return true from the request that found the queue full until {@link #resume}
+     */
+    public synchronized boolean isOverflowed() {
+        return overflowed;
+    }
+
+    /**
+     * How often it overflowed.
+     *
+     * @return conditions, not requests; those are counted by device
+     */
+    public synchronized long overflows() {
+        return overflows;
+    }
+
+    /**
+     * How many requests are stored.
+     *
+     * @return 0 to {@link #entries}
+     */
+    public synchronized int stored() {
+        return stored.size();
+    }
+
+    int word() {
+        return word;
+    }
+
+    static boolean isBehind(int word) {
+        return (word & BEHIND) != 0;
+    }
+
+    @CheckReturnValue
+    synchronized Taken offer(PageRequestPort port, PageRequest request) {
+        if ((word & BEHIND) == 0) {
+            return Taken.PASSED;
+        }
+        if (overflowed || stored.size() == entries) {
+            overflow();
+            return Taken.OVERFLOWED;
+        }
+        stored.add(new Stored(port, request));
+        return Taken.STORED;
+    }
+
+    /** As if it were full: requests are lost until {@link #resume}. */
+    synchronized void overflowNow() {
+        pause();
+        overflow();
+    }
+
+    private void overflow() {
+        if (!overflowed) {
+            overflowed = true;
+            overflows++;
+        }
+    }
+
+    /** What software has read of a port's requests, in their order. */
+    synchronized List<PageRequest> collect(PageRequestPort port) {
+        return remove(read, port);
+    }
+
+    /** How often groups without their last request had to be discarded. */
+    synchronized int discards() {
+        return discards;
+    }
+
+    /** Takes all requests of a port out. */
+    synchronized int forget(PageRequestPort port) {
+        return remove(stored, port).size() + remove(read, port).size();
+    }
+
+    /** How many requests of a port are here. */
+    synchronized int count(PageRequestPort port) {
+        int n = 0;
+        for (Stored entry : stored) {
+            n += entry.port == port ? 1 : 0;
+        }
+        for (Stored entry : read) {
+            n += entry.port == port ? 1 : 0;
+        }
+        return n;
+    }
+
+    /** Whether a request of a port with a PASID is here. */
+    synchronized boolean holds(PageRequestPort port, int pasid) {
+        return Stream.concat(stored.stream(), read.stream())
+                .anyMatch(entry -> entry.port == port && entry.request.pasid() == pasid);
+    }
+
+    private static List<PageRequest> remove(Iterable<Stored> from, PageRequestPort port) {
+        List<PageRequest> own = new ArrayList<>();
+        for (Iterator<Stored> each = from.iterator(); each.hasNext(); ) {
+            Stored entry = each.next();
+            if (entry.port == port) {
+                own.add(entry.request);
+                each.remove();
+            }
+        }
+        return own;
+    }
+}
