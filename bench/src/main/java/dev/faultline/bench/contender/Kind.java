@@ -40,13 +40,35 @@ public enum Kind {
     /** A ring in C. */
     C_RING("c.ring", "a ring each way in C, shared index, 64-byte entries out, packed 8-byte answers back"),
     /** A futex in C. */
-    C_FUTEX("c.futex", "a word and a futex in C, the responder asleep before each request");
+    C_FUTEX("c.futex", "a word and a futex in C, the responder asleep before each request"),
+    /** Hits in the IOTLB. */
+    IOTLB_HIT("iotlb.hit", "the IOTLB, 4 KiB and 2 MiB pages, each address found by the hit before"),
+    /** The IOTLB in C. */
+    C_IOTLB("c.iotlb", "the same IOTLB in C"),
+    /** Short walks. */
+    WALK_L2("walk.l2", "walks of four levels, one after the other, 64 MiB of pages"),
+    /** The walk in C. */
+    C_WALK_L2("c.walk.l2", "the same walk in C"),
+    /** Long walks. */
+    WALK_64G("walk.64g", "the same walk, 64 GiB of pages, 128 MiB of tables"),
+    /** The long walk in C. */
+    C_WALK_64G("c.walk.64g", "the same in C"),
+    /** Pages read by a device. */
+    DMA_4K("dma4k", "a device reads pages of 4 KiB at random out of 4 MiB, through its TLB"),
+    /** Pages copied. */
+    COPY_4K("copy4k", "pages of 4 KiB copied at random out of 4 MiB"),
+    /** Many PASIDs. */
+    PASIDS_1024("pasids.1024", "16 devices that know 65,536 PASIDs each read 8 bytes with 64 of them", "-Xmx1g"),
+    /** One PASID. */
+    PASIDS_1("pasids.1", "a device that knows one PASID reads 8 bytes with it");
 
     /** Groups that stay open while others are answered. */
     private static final int MILLION = 1_000_000;
 
     private static final int LEAST_PIECE_ROUND_TRIPS = 512;
     private static final int USUAL_PIECE_ROUND_TRIPS = 4096;
+    private static final int SHORT_WORK_PIECE = 8192;
+    private static final long MIB_PAGES = 1 << 8;
 
     private final String key;
     private final String what;
@@ -94,6 +116,9 @@ public enum Kind {
         return switch (this) {
             case C_RING -> "ring.c";
             case C_FUTEX -> "futex.c";
+            case C_IOTLB -> "iotlb.c";
+            case C_WALK_L2 -> "walk_l2.c";
+            case C_WALK_64G -> "walk_64g.c";
             default -> null;
         };
     }
@@ -109,7 +134,7 @@ public enum Kind {
 
     /** Whether it has no window above 1. */
     boolean isOneAtATime() {
-        return this == PINGPONG || this == LOOP || this == QUEUE_PARK || this == C_FUTEX;
+        return this == PINGPONG || this == LOOP || this == QUEUE_PARK || this == C_FUTEX || compareTo(IOTLB_HIT) >= 0;
     }
 
     /**
@@ -124,6 +149,9 @@ public enum Kind {
         }
         if (this == QUEUE_PARK) {
             return 1;
+        }
+        if (this == IOTLB_HIT || this == WALK_L2) {
+            return SHORT_WORK_PIECE;
         }
         return window == 1 ? LEAST_PIECE_ROUND_TRIPS : USUAL_PIECE_ROUND_TRIPS;
     }
@@ -148,7 +176,14 @@ public enum Kind {
             case DISRUPTOR -> new CarriedFaults(window, DisruptorCarrier.carrier(window));
             case AGRONA -> new CarriedFaults(window, AgronaCarrier.carrier(window));
             case JCTOOLS -> new CarriedFaults(window, JctoolsCarrier.carrier(window));
-            case C_RING, C_FUTEX ->
+            case IOTLB_HIT -> new IotlbHits();
+            case WALK_L2 -> new WalkChain(64 * MIB_PAGES);
+            case WALK_64G -> new WalkChain(64 * 1024 * MIB_PAGES);
+            case DMA_4K -> new PageCopies(true);
+            case COPY_4K -> new PageCopies(false);
+            case PASIDS_1024 -> new TouchedPasids(16, 1 << 16, 64);
+            case PASIDS_1 -> new TouchedPasids(1, 1, 1);
+            case C_RING, C_FUTEX, C_IOTLB, C_WALK_L2, C_WALK_64G ->
                 throw new IllegalArgumentException("kind=" + key + " is a program in C: " + program());
         };
     }

@@ -21,7 +21,7 @@ final class CPrograms implements AutoCloseable {
     static final List<String> FLAGS = List.of("-std=gnu17", "-O3", "-march=native", "-Wall", "-Wextra", "-pthread");
 
     private static final List<String> COMPILERS = List.of("gcc", "cc", "clang");
-    private static final String HEADER = "slice.h";
+    private static final List<String> HEADERS = List.of("slice.h", "walk.h");
     private static final String SOURCES = "/c/";
     private static final long LIMIT_S = 60;
 
@@ -76,9 +76,10 @@ final class CPrograms implements AutoCloseable {
     private Path compile(String source) throws Absent, IOException, InterruptedException {
         Path directory = Files.createTempDirectory("faultline-lab-");
         made.add(directory);
-        Path header = copy(HEADER, directory);
+        for (String header : HEADERS) {
+            Path _ = copy(header, directory);
+        }
         Path file = copy(source, directory);
-        assert header.getParent().equals(file.getParent());
         Path program = directory.resolve(source.replace(".c", ""));
         made.add(program);
         Path words = directory.resolve("words");

@@ -74,7 +74,12 @@ public record RatioKey(String key, Better better, Basis basis) {
             new RatioKey("queue.bytes_per_round_trip", Better.LOWER, new Allocated(Kind.QUEUE.at(64))),
             gauge("queue.bytes_per_outstanding_group", Gauge.OUTSTANDING_BYTES),
             times("queue.1M_outstanding.vs_1", Kind.QUEUE_LATE_1M.at(256), Kind.QUEUE_LATE.at(256)),
-            times("loop.w1.vs_queue", Kind.LOOP.at(1), Kind.QUEUE.at(1)));
+            times("loop.w1.vs_queue", Kind.LOOP.at(1), Kind.QUEUE.at(1)),
+            times("iotlb.hit.vs_c", Kind.IOTLB_HIT.at(1), Kind.C_IOTLB.at(1)),
+            times("walk.l2.vs_c", Kind.WALK_L2.at(1), Kind.C_WALK_L2.at(1)),
+            times("walk.64g.vs_c", Kind.WALK_64G.at(1), Kind.C_WALK_64G.at(1)),
+            rates("dma4k.vs_copy", Kind.DMA_4K.at(1), Kind.COPY_4K.at(1)),
+            new RatioKey("translate.bytes", Better.LOWER, new Allocated(Kind.PASIDS_1.at(1))));
 
     private static Contender[] rivals(int window) {
         return RIVALS.stream().map(rival -> rival.at(window)).toArray(Contender[]::new);

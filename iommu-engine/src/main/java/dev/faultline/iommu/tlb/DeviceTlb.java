@@ -31,6 +31,8 @@ public final class DeviceTlb {
 
     private final byte[] turns;
     private final int setMask;
+    /** How far the bits above a set's number are shifted to lie on it. */
+    private final int fold;
     /** The sizes there may be entries of. */
     private long sizes;
     /** The sizes there may be global entries of. */
@@ -45,6 +47,7 @@ public final class DeviceTlb {
         entries = new long[count * ENTRY_WORDS];
         turns = new byte[count / WAYS];
         setMask = (count / WAYS - 1) << SET_SHIFT;
+        fold = PAGE_SHIFT - SET_SHIFT + Integer.numberOfTrailingZeros(count / WAYS);
     }
 
     /**
@@ -225,6 +228,6 @@ public final class DeviceTlb {
 
     private int set(int pasid, long shifted) {
         long spread = ((pasid + 2L) * SPREAD) >>> 40;
-        return (int) (shifted >>> (PAGE_SHIFT - SET_SHIFT) ^ shifted >>> 20 ^ spread) & setMask;
+        return (int) (shifted >>> (PAGE_SHIFT - SET_SHIFT) ^ shifted >>> fold ^ spread) & setMask;
     }
 }

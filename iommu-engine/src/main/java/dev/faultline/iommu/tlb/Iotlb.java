@@ -91,6 +91,8 @@ public final class Iotlb {
     private final AtomicLongArray words;
     /** The bits of an index that tell sets apart. */
     private final int setMask;
+    /** How far the bits above a set's number are shifted to lie on it. */
+    private final int fold;
 
     /**
      * An empty one.
@@ -100,6 +102,7 @@ public final class Iotlb {
     public Iotlb(int entries) {
         this.words = new AtomicLongArray(ENTRIES + entries * ENTRY_WORDS + APART);
         this.setMask = (entries / WAYS - 1) << SET_SHIFT;
+        this.fold = PAGE_SHIFT - SET_SHIFT + Integer.numberOfTrailingZeros(entries / WAYS);
     }
 
     /**
@@ -303,6 +306,6 @@ public final class Iotlb {
     /** Where the set of a page begins; {@code shifted} is its address, shifted right by its size. Neighbours have sets of their own. */
     private int set(long tag, long shifted) {
         long spread = (tag * SPREAD) >>> 40;
-        return (int) (shifted >>> (PAGE_SHIFT - SET_SHIFT) ^ shifted >>> 20 ^ spread) & setMask;
+        return (int) (shifted >>> (PAGE_SHIFT - SET_SHIFT) ^ shifted >>> fold ^ spread) & setMask;
     }
 }
