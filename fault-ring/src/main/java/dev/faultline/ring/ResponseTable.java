@@ -350,9 +350,18 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
         return slot;
     }
 
-    /** Does something to each open group, oldest first; it may answer them. */
+    /**
+     * Does something to each open group; it may answer them. In the order in which the kernel answers what a detach leaves: those that
+     * no read has taken first, the newest first, then those that were delivered, in their order.
+     */
     void forEachOpen(IntConsumer action) {
-        for (int i = openHead; i != openTail; i++) {
+        for (int i = openTail - 1; i - firstWaiting >= 0; i--) {
+            int slot = openAt(i);
+            if (slot != NONE) {
+                action.accept(slot);
+            }
+        }
+        for (int i = openHead; firstWaiting - i > 0; i++) {
             int slot = openAt(i);
             if (slot != NONE) {
                 action.accept(slot);

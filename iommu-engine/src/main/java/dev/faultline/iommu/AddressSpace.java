@@ -10,7 +10,6 @@ import dev.faultline.iommu.tlb.TlbTag;
 import dev.faultline.ring.FaultQueue;
 import dev.faultline.ring.PageMapper;
 import java.lang.foreign.MemorySegment;
-import java.util.Arrays;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
@@ -46,7 +45,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
     /** Calls inside, plus {@link #CLOSED}: keeps the tables from going while somebody changes them. */
     private final AtomicLong inside = new AtomicLong();
 
-    private volatile Attachment[] attachments = {};
+    private final SpaceAttachments attachments = new SpaceAttachments();
     private boolean closed;
 
     AddressSpace(Iommu iommu, PageFormat format, int number, @Nullable FaultQueue queue) {
@@ -294,7 +293,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         synchronized (this) {
             closed = true;
         }
-        for (Attachment attachment : attachments) {
+        for (Attachment attachment : attachments.all()) {
             attachment.detach();
         }
         synchronized (this) {
@@ -336,22 +335,15 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         if (closed) {
             throw new IllegalStateException("address space " + number + " is closed");
         }
-        Attachment[] more = Arrays.copyOf(attachments, attachments.length + 1);
-        more[attachments.length] = attachment;
-        attachments = more;
+        attachments.add(attachment);
     }
 
-    synchronized void remove(Attachment attachment) {
-        attachments = Arrays.stream(attachments).filter(a -> a != attachment).toArray(Attachment[]::new);
+    void remove(Attachment attachment) {
+        attachments.remove(attachment);
     }
 
     private boolean wanted(long at) {
-        for (Attachment attachment : attachments) {
-            if (attachment.device().wants(Window.wanted(attachment.pasid(), at))) {
-                return true;
-            }
-        }
-        return false;
+        return attachments.wants(Window.wanted(this, at));
     }
 
     private boolean install(long at, @Nullable MemorySegment content, int access) {
@@ -392,13 +384,11 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
      * @return the epoch that has to be waited for
      */
     private long invalidate(long address, int size) {
-        for (Attachment attachment : attachments) {
-            if (attachment.pasid() != TlbTag.NO_PASID) {
-                iotlb.invalidate(number, Iotlb.ANY_PASID, address, size);
-                return log.append(number, Iotlb.ANY_PASID, address, size);
-            }
+        if (attachments.withPasid()) {
+            iotlb.invalidate(number, Iotlb.ANY_PASID, address, size);
+        } else {
+            iotlb.invalidate(number, TlbTag.NO_PASID, address, size);
         }
-        iotlb.invalidate(number, TlbTag.NO_PASID, address, size);
         return log.append(number, Iotlb.ANY_PASID, address, size);
     }
 

@@ -20,6 +20,9 @@ public final class Attachment implements AutoCloseable {
     private final int pasid;
     private volatile boolean attached = true;
 
+    /** Where it is among those of its device; its thread's own. */
+    int place;
+
     /** The function stops using the PASID; its thread's own. */
     boolean stopped;
 
@@ -75,6 +78,23 @@ public final class Attachment implements AutoCloseable {
      */
     public void detach() {
         device.detach(this);
+    }
+
+    /**
+     * Translates through another address space from now on. The device is never without translation: either it uses the one or the
+     * other. All that can fail is done before anything is changed, so a failure leaves everything as it was. Open page requests are
+     * answered INVALID once the new one holds, those no read has taken first and the newest of them first, then the others in the
+     * order they were delivered; requests of groups that are not whole stay, and their groups go where the last of them finds the
+     * device attached.
+     *
+     * @param to through which it will translate
+     * @return a fresh attachment, or this one if it is through {@code to} already
+     * @throws IllegalStateException if this one is ended, or {@code to} or its fault queue is closed, or a thread has entered the
+     *     device and does not step it within the limit
+     * @throws IllegalArgumentException if the fault queue's largest group is smaller than the device's
+     */
+    public Attachment replace(AddressSpace to) {
+        return device.replace(this, to);
     }
 
     /** The same as {@link #detach}. */

@@ -8,8 +8,10 @@ import dev.faultline.ring.Result;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -48,6 +50,7 @@ public final class Device implements AutoCloseable {
     private final PageRequestPort port;
     private final PageRequests requests;
     private final Accesses accesses;
+    private final AttachmentChanges changes;
     private final DeviceGate gate;
 
     /** The thread inside's own. */
@@ -76,6 +79,7 @@ public final class Device implements AutoCloseable {
         this.port = new PageRequestPort(
                 id, config, laneGroups, config.pasidInResponses(), iommu.pageRequests(), attachments, counters);
         this.requests = new PageRequests(config, window, attachments, accesses, counters, pri, port);
+        this.changes = new AttachmentChanges(this, window, attachments, translation, port, requests);
         this.gate = new DeviceGate(iommu, this, port);
     }
 
@@ -547,7 +551,7 @@ public final class Device implements AutoCloseable {
     /** Ends an attachment. Any thread. */
     void detach(Attachment attachment) {
         if (attachment.isAttached()) {
-            gate.perform(() -> detachNow(attachment));
+            gate.perform(() -> changes.detach(attachment));
         }
     }
 
@@ -613,47 +617,22 @@ public final class Device implements AutoCloseable {
     // Attaching, detaching, closing: rare, by the thread that has entered.
 
     private Attachment attachChecked(AddressSpace space, int pasid) {
+        return performed(() -> changes.attach(space, pasid));
+    }
+
+    Attachment replace(Attachment old, AddressSpace to) {
+        return performed(() -> changes.replace(old, to));
+    }
+
+    private Attachment performed(Supplier<Attachment> change) {
         AtomicReference<@Nullable Attachment> made = new AtomicReference<>();
-        gate.perform(() -> made.set(attachNow(space, pasid)));
-        Attachment attachment = made.get();
-        if (attachment == null) {
-            throw new IllegalStateException(this + " is closed");
-        }
-        return attachment;
-    }
-
-    private Attachment attachNow(AddressSpace space, int pasid) {
-        if (gate.closed()) {
-            throw new IllegalStateException(this + " is closed");
-        }
-        if (attachments.get(pasid) != null) {
-            throw new IllegalStateException(
-                    this + (pasid < 0 ? "" : " PASID " + pasid) + " is attached: detach it first");
-        }
-        Lane lane = port.laneTo(space.queue());
-        Attachment attachment = new Attachment(attachments.nextKey(), this, space, pasid, lane);
-        space.add(attachment);
-        attachments.add(attachment);
-        return attachment;
-    }
-
-    private void detachNow(Attachment attachment) {
-        if (!attachment.isAttached()) {
-            return;
-        }
-        // Unpublished: no access translates through it any more. Quiesced: this thread has entered and is between
-        // accesses.
-        attachments.remove(attachment);
-        attachment.space().remove(attachment);
-        translation.forget(attachment.pasid());
-        port.detach(requests, attachment);
-        requests.abandon(attachment, AccessResult.INVALID);
-        if (attachments.asksNothing()) {
-            port.discard();
-        }
-        window.retry(Window.BEHIND);
-        window.retry(Window.HELD);
-        attachment.detached();
+        perform(() -> {
+            if (gate.closed()) {
+                throw new IllegalStateException(this + " is closed");
+            }
+            made.set(change.get());
+        });
+        return Objects.requireNonNull(made.get());
     }
 
     private void closeNow() {
@@ -661,7 +640,7 @@ public final class Device implements AutoCloseable {
             return;
         }
         while (attachments.size() > 0) {
-            detachNow(attachments.at(attachments.size() - 1));
+            changes.detach(attachments.at(attachments.size() - 1));
         }
         gate.shut();
         port.close(requests);

@@ -77,7 +77,7 @@ final class PageRequests {
             if (covering != Groups.NONE) {
                 window.group[slot] = covering;
                 window.set(slot, Window.WAITING);
-                window.want(slot, Window.wanted(attachment.pasid(), page));
+                window.want(slot, Window.wanted(attachment.space(), page));
                 return false;
             }
         }
@@ -100,7 +100,7 @@ final class PageRequests {
             window.raisedAtNs[slot] = System.nanoTime();
         }
         // Before the request: whoever answers it maps the page only after this, and an eviction after that sees it.
-        window.want(slot, Window.wanted(attachment.pasid(), page));
+        window.want(slot, Window.wanted(attachment.space(), page));
         long left = window.left[slot];
         for (int i = 0; i < pages; i++) {
             // A page request names a page, and a stall the very address.

@@ -1,0 +1,87 @@
+package dev.faultline.iommu;
+
+/**
+ * Attaches, replaces and detaches. Each change has two halves: what may fail, which leaves everything as it was, and what may not.
+ *
+ * <p>Threads: the one that has entered the device.
+ */
+final class AttachmentChanges {
+    private final Device device;
+    private final Window window;
+    private final Attachments attachments;
+    private final DeviceTranslation translation;
+    private final PageRequestPort port;
+    private final PageRequests requests;
+
+    AttachmentChanges(
+            Device device,
+            Window window,
+            Attachments attachments,
+            DeviceTranslation translation,
+            PageRequestPort port,
+            PageRequests requests) {
+        this.device = device;
+        this.window = window;
+        this.attachments = attachments;
+        this.translation = translation;
+        this.port = port;
+        this.requests = requests;
+    }
+
+    Attachment attach(AddressSpace space, int pasid) {
+        if (attachments.get(pasid) != null) {
+            throw new IllegalStateException(
+                    device + (pasid < 0 ? "" : " PASID " + pasid) + " is attached: detach it first");
+        }
+        Attachment fresh = reserve(space, pasid);
+        attachments.add(fresh);
+        return fresh;
+    }
+
+    Attachment replace(Attachment old, AddressSpace to) {
+        if (!old.isAttached()) {
+            throw new IllegalStateException(
+                    device + (old.pasid() < 0 ? "" : " PASID " + old.pasid()) + " is not attached: attach it instead");
+        }
+        if (old.space() == to) {
+            return old;
+        }
+        Attachment fresh = reserve(to, old.pasid());
+        // From here on nothing fails. This thread has entered and is between accesses: none uses the old one any more.
+        attachments.replace(old, fresh);
+        translation.forget(old.pasid());
+        end(old);
+        return fresh;
+    }
+
+    void detach(Attachment attachment) {
+        if (!attachment.isAttached()) {
+            return;
+        }
+        attachments.remove(attachment);
+        translation.forget(attachment.pasid());
+        end(attachment);
+        requests.abandon(attachment, AccessResult.INVALID);
+        if (attachments.asksNothing()) {
+            // It takes part in no page faults any more: requests of groups that are not whole go with it.
+            port.discard();
+        }
+    }
+
+    /** All that may fail: the lane to the fault queue, and the address space's leave. */
+    private Attachment reserve(AddressSpace space, int pasid) {
+        Lane lane = port.laneTo(space.queue());
+        Attachment fresh = new Attachment(attachments.nextKey(), device, space, pasid, lane);
+        space.add(fresh);
+        return fresh;
+    }
+
+    /** Only after it is found no more are its groups answered, or one could be opened behind the answers. */
+    private void end(Attachment attachment) {
+        attachment.space().remove(attachment);
+        port.detach(requests, attachment);
+        window.retry(Window.BEHIND);
+        window.retry(Window.HELD);
+        attachment.detached();
+    }
+}

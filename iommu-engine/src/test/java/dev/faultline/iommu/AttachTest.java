@@ -1,0 +1,214 @@
+package dev.faultline.iommu;
+
+import static dev.faultline.ffm.PageFaultLayout.PERM_READ;
+import static dev.faultline.ring.FaultProducer.NO_PASID;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertNotSame;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.faultline.ring.Answer;
+import dev.faultline.ring.AutoAnswer;
+import dev.faultline.ring.CompletionHandler;
+import dev.faultline.ring.FaultQueue;
+import dev.faultline.ring.QueueConfig;
+import dev.faultline.ring.Result;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+
+/** Attaching, replacing and detaching, by the tables of the object model (6) and of fault delivery (9, 10). */
+class AttachTest {
+    private static final long BASE = 0x7000_0000L;
+    private static final int PAGE = Frames.BYTES;
+
+    @Test
+    void objectModel61EachStateOfOneKey() {
+        try (Rig rig = Rig.open();
+                AddressSpace other = rig.iommu.addressSpace(TableFormat.X86_4_LEVEL, rig.queue)) {
+            Device device = rig.iommu.device(DeviceConfig.pri("d"));
+            Attachment first = device.attach(rig.space);
+            assertThrows(IllegalStateException.class, () -> device.attach(rig.space), "attached, even for the same");
+            assertThrows(IllegalStateException.class, () -> device.attach(other));
+            assertSame(first, first.replace(rig.space), "the same: nothing to do");
+            Attachment second = first.replace(other);
+            assertNotSame(first, second);
+            assertNotEquals(first.key, second.key, "a fresh one for each");
+            assertFalse(first.isAttached());
+            assertSame(other, second.space());
+            assertThrows(IllegalStateException.class, () -> first.replace(rig.space), "it is ended");
+            first.detach();
+            assertTrue(second.isAttached(), "an attachment ends only itself");
+            second.detach();
+            second.detach();
+            Attachment third = device.attach(rig.space);
+            assertTrue(third.isAttached());
+            third.detach();
+        }
+    }
+
+    @Test
+    void objectModel61MappingsLiveWithTheAddressSpace() {
+        try (Rig rig = Rig.open();
+                AddressSpace other = rig.iommu.addressSpace(TableFormat.X86_4_LEVEL, rig.queue)) {
+            assertTrue(rig.space.map(BASE, rig.bytes(PAGE, 1), PERM_READ));
+            assertTrue(other.map(BASE, rig.bytes(PAGE, 2), PERM_READ));
+            Device device = rig.iommu.device(DeviceConfig.pri("d"));
+            MemorySegment into = rig.bytes(1, 0);
+            Attachment attachment = device.attach(rig.space);
+            for (int i = 0; i < 4; i++) {
+                device.read(BASE, into);
+                assertEquals(1 + i % 2, into.get(ValueLayout.JAVA_BYTE, 0), "no translation of the other is left");
+                attachment = attachment.replace(i % 2 == 0 ? other : rig.space);
+            }
+            attachment.detach();
+            assertTrue(rig.space.isMapped(BASE));
+            AccessFault fault = assertThrows(AccessFault.class, () -> device.read(BASE, into));
+            assertEquals(AccessResult.NOT_ATTACHED, fault.reason());
+            device.attach(rig.space);
+            device.read(BASE, into);
+            assertEquals(1, into.get(ValueLayout.JAVA_BYTE, 0));
+        }
+    }
+
+    @Test
+    void objectModel62AFailedReplaceLeavesEverythingAsItWas() {
+        try (Rig rig = Rig.open();
+                FaultQueue narrow = FaultQueue.open(QueueConfig.of(4).withLargestGroup(1));
+                FaultQueue gone = FaultQueue.open(QueueConfig.of(4).withLargestGroup(2));
+                AddressSpace tooNarrow = rig.iommu.addressSpace(TableFormat.X86_4_LEVEL, narrow);
+                AddressSpace ofClosed = rig.iommu.addressSpace(TableFormat.X86_4_LEVEL, gone)) {
+            Device device = rig.device(DeviceConfig.pri("d").withGroupPages(2));
+            Attachment attachment = device.attach(rig.space, 3);
+            rig.start(device, Access.READ, BASE, rig.bytes(8, 0), 3, 1);
+            rig.settle(device);
+            AddressSpace closed = rig.iommu.addressSpace(TableFormat.X86_4_LEVEL, rig.queue);
+            closed.close();
+            gone.close();
+            assertThrows(IllegalArgumentException.class, () -> attachment.replace(tooNarrow));
+            assertThrows(IllegalStateException.class, () -> attachment.replace(closed));
+            assertThrows(IllegalStateException.class, () -> attachment.replace(ofClosed));
+            assertThrows(IllegalArgumentException.class, () -> device.attach(tooNarrow, 4));
+            assertTrue(attachment.isAttached());
+            assertEquals(1, rig.accounting().outstanding(), "nothing was answered");
+            rig.finish(device);
+            assertEquals(Map.of(1L, AccessResult.OK), rig.results);
+            device.leave();
+        }
+    }
+
+    @Test
+    void faultDelivery9ReplaceAnswersWhatTheOldOneHasOpen() {
+        try (Rig rig = new Rig(IommuConfig.small(), QueueConfig.of(2));
+                AddressSpace other = rig.iommu.addressSpace(TableFormat.X86_4_LEVEL, rig.queue)) {
+            Device device = rig.device(DeviceConfig.pri("d"));
+            Attachment attachment = device.attach(rig.space, 3);
+            device.attach(rig.space, 4);
+            for (int i = 0; i < 4; i++) {
+                rig.start(device, Access.READ, BASE + (long) i * PAGE, rig.bytes(8, 0), 3, i);
+            }
+            rig.start(device, Access.READ, BASE + 8 * PAGE, rig.bytes(8, 0), 4, 9);
+            rig.settle(device);
+            assertEquals(2, rig.take().size(), "two are delivered, three wait");
+            List<Long> ended = new ArrayList<>();
+            Attachment fresh = attachment.replace(other);
+            device.poll((tag, result) -> {
+                assertEquals(AccessResult.INVALID, result);
+                ended.add(tag);
+            });
+            assertEquals(List.of(3L, 2L, 0L, 1L), ended, "waiting, newest first; then delivered, as they were");
+            assertEquals(4L, rig.accounting().autoBy().get(AutoAnswer.DETACH));
+            assertEquals(1, rig.accounting().outstanding(), "that of the other PASID");
+            rig.start(device, Access.READ, BASE, rig.bytes(8, 0), 3, 20);
+            other.zero(BASE);
+            rig.settle(device);
+            assertEquals(AccessResult.OK, rig.results.get(20L));
+            fresh.detach();
+            device.leave();
+            rig.expectedOutstanding = 1;
+        }
+    }
+
+    @Test
+    void faultDelivery4RequestsThatAreNotLastSurviveAReplaceButNotTheLastDetach() {
+        try (Rig rig = Rig.open();
+                FaultQueue second = FaultQueue.open(QueueConfig.of(4).withLargestGroup(4));
+                AddressSpace other = rig.iommu.addressSpace(TableFormat.X86_4_LEVEL, second)) {
+            var consumer = second.consumer();
+            assertEquals(Result.OK, consumer.post(1, 4));
+            consumer.submit();
+            Device device = rig.device(DeviceConfig.pri("d"));
+            Attachment attachment = device.attach(rig.space, 3);
+            device.send(new PageRequest(NO_PASID, 400, BASE, PERM_READ, 0, false));
+            Attachment fresh = attachment.replace(other);
+            assertEquals(1, device.pageRequests().outstanding());
+            consumer.poll((userData, group) -> {}, 0);
+            rig.settle(device);
+            device.send(new PageRequest(3, 400, BASE + PAGE, PERM_READ, 0, true));
+            List<Long> addresses = new ArrayList<>();
+            CompletionHandler handler = (userData, group) -> {
+                for (int i = 0; i < group.size(); i++) {
+                    addresses.add(group.address(i));
+                }
+                assertEquals(Result.OK, consumer.answer(group.cookie(), Answer.SUCCESS));
+            };
+            consumer.poll(handler, 10);
+            consumer.submit();
+            assertEquals(List.of(BASE, BASE + PAGE), addresses, "old pages surface through the new one");
+            rig.settle(device);
+            device.send(new PageRequest(NO_PASID, 401, BASE, PERM_READ, 0, false));
+            fresh.detach();
+            assertEquals(1, device.pageRequests().outstanding(), "another attachment still takes faults");
+            device.close();
+            assertEquals(1, device.pageRequests().discarded());
+            assertTrue(second.accounting().balanced());
+            consumer.close();
+        }
+    }
+
+    @Test
+    void attachmentsOfManyPasidsAreFoundAddedAndRemoved() {
+        long seed = System.nanoTime();
+        System.out.println("AttachTest.attachmentsOfManyPasids seed " + seed);
+        Random random = new Random(seed);
+        try (Rig rig = Rig.open()) {
+            Device device = rig.iommu.device(DeviceConfig.plain("d"));
+            Attachments attachments = new Attachments();
+            Map<Integer, Attachment> model = new HashMap<>();
+            for (int i = 0; i < 20_000; i++) {
+                int pasid = random.nextInt(600) * 1031;
+                Attachment known = model.get(pasid);
+                assertSame(known, attachments.get(pasid));
+                if (known == null) {
+                    Attachment fresh = new Attachment(attachments.nextKey(), device, rig.space, pasid, null);
+                    attachments.add(fresh);
+                    model.put(pasid, fresh);
+                } else if (random.nextInt(4) == 0) {
+                    Attachment fresh = new Attachment(attachments.nextKey(), device, rig.space, pasid, null);
+                    attachments.replace(known, fresh);
+                    model.put(pasid, fresh);
+                } else {
+                    attachments.remove(known);
+                    model.remove(pasid);
+                }
+                assertEquals(model.size(), attachments.size());
+            }
+            model.forEach((pasid, attachment) -> {
+                assertSame(attachment, attachments.get(pasid));
+                assertSame(attachment, attachments.at(attachment.place));
+            });
+            for (int pasid = 0; pasid < 1 << 16; pasid++) {
+                device.attach(rig.space, pasid);
+            }
+            device.close();
+        }
+    }
+}
