@@ -2,6 +2,7 @@ package dev.faultline.iommu;
 
 import dev.faultline.iommu.table.PageFormat;
 import dev.faultline.iommu.table.RadixTable;
+import dev.faultline.iommu.table.Taken;
 import dev.faultline.iommu.table.Translation;
 import dev.faultline.iommu.tlb.InvalidationLog;
 import dev.faultline.iommu.tlb.Iotlb;
@@ -28,6 +29,12 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
     private static final int BATCH = 256;
     /** From this many pages on it is cheaper to forget the whole address space. */
     private static final int WHOLE_SPACE_PAGES = 32;
+
+    /** From this many bytes on a range may hold whole tables. */
+    private static final long PRUNED_BYTES = 2L << 20;
+
+    /** Where a page of 4 KiB is mapped no table is replaced. */
+    private static final Taken NONE_TAKEN = new Taken();
 
     private static final long CLOSED = Long.MIN_VALUE;
 
@@ -100,49 +107,27 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
      */
     @Override
     public boolean unmap(long address, long bytes) {
-        long next = pageOf(address);
-        if (bytes <= 0 || bytes % Frames.BYTES != 0) {
-            throw new IllegalArgumentException("bytes=" + bytes + ": allowed positive multiples of 4096");
-        }
-        long last = pageOf(next + bytes - 1);
-        if (Long.compareUnsigned(last, next) < 0 || (last ^ next) < 0) {
-            throw new IllegalArgumentException("bytes=" + bytes + ": 0x" + Long.toHexString(address)
-                    + " and so many bytes leave the input range, allowed " + format.canonicalRule());
-        }
+        long first = pageOf(address);
+        long last = lastOf(first, bytes);
         stations.mayWait();
         enter();
         try {
+            refuseCut("address", first, first);
+            refuseCut("bytes", last, last + 1);
             boolean any = false;
-            long[] taken = new long[BATCH];
-            long[] at = new long[BATCH];
+            Taken taken = new Taken();
+            long next = first;
             while (true) {
-                int n = 0;
-                boolean more = true;
-                while (n < BATCH) {
-                    long skip = table.nextMapped(next, last);
-                    if (skip < 0) {
-                        more = false;
-                        break;
-                    }
-                    next += skip;
-                    long entry = table.remove(next);
-                    if (entry != 0) {
-                        at[n] = next;
-                        taken[n++] = table.page(entry);
-                    }
-                    if (next == last) {
-                        more = false;
-                        break;
-                    }
-                    next += Frames.BYTES;
+                long done = table.unmap(next, last, taken, BATCH);
+                if (done == 0 && bytes >= PRUNED_BYTES) {
+                    table.prune(first, last, taken);
                 }
-                if (n > 0) {
-                    any = true;
-                    release(at, taken, n);
-                }
-                if (!more) {
+                any |= taken.pages() > 0;
+                release(taken);
+                if (done == 0) {
                     return any;
                 }
+                next += done;
             }
         } finally {
             leave();
@@ -172,7 +157,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             long entry;
             do {
                 entry = table.entry(at);
-                if (!format.present(entry)) {
+                if (entry == 0) {
                     return Eviction.NOT_MAPPED;
                 }
                 // A device publishes what it wants before it raises the request. If it does so only after this look,
@@ -184,7 +169,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
                 if (wanted(at)) {
                     return Eviction.BUSY;
                 }
-            } while (!table.removeExactly(at, entry));
+            } while (!table.remove(at, entry));
             long epoch = invalidate(at, 0);
             long page = table.page(entry);
             try {
@@ -243,7 +228,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         long at = pageOf(address);
         enter();
         try {
-            return format.present(table.entry(at));
+            return table.mappedLg2(at) > 0;
         } finally {
             leave();
         }
@@ -271,12 +256,12 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
      * What the page table says about an address, step by step, for people.
      *
      * @param address any
-     * @return several lines
+     * @return the steps, whose {@code toString} is several lines
      */
-    public String explain(long address) {
+    public Explanation explain(long address) {
         enter();
         try {
-            return "address space " + number + ": " + table.explain(address);
+            return Explanation.of(table.walker().trail(address));
         } finally {
             leave();
         }
@@ -361,7 +346,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
                 } else {
                     MemorySegment.copy(content, 0, frames.memory(), page, Frames.BYTES);
                 }
-                RadixTable.Outcome outcome = table.install(at, page, access);
+                RadixTable.Outcome outcome = table.map(at, page, Frames.SHIFT, access, true, NONE_TAKEN);
                 if (outcome == RadixTable.Outcome.NO_FRAME) {
                     throw frames.none("a page table");
                 }
@@ -399,27 +384,77 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         }
     }
 
-    private void release(long[] at, long[] pages, int n) {
-        long epoch = 0;
-        if (n >= WHOLE_SPACE_PAGES) {
-            epoch = invalidate(0, Iotlb.EVERYTHING);
-        } else {
-            for (int i = 0; i < n; i++) {
-                epoch = invalidate(at[i], 0);
-            }
+    /** Invalidates what was taken out, waits until no device uses it, and frees it. */
+    private void release(Taken taken) {
+        if (taken.isEmpty()) {
+            return;
         }
-        mapped.addAndGet(-n);
+        mapped.addAndGet(-bytesOf(taken) / Frames.BYTES);
+        long epoch = invalidate(taken);
         iommu.reclaim();
         try {
             await(epoch);
         } catch (QuiescenceTimeout e) {
-            for (int i = 0; i < n; i++) {
-                iommu.reclaimLater(epoch, pages[i]);
+            for (int i = 0; i < taken.pages(); i++) {
+                if (taken.owned(i)) {
+                    iommu.reclaimLater(epoch, taken.page(i));
+                }
+            }
+            table.settle(taken);
+            for (int i = 0; i < taken.tables(); i++) {
+                iommu.reclaimLater(epoch, taken.table(i));
             }
             throw e;
         }
-        for (int i = 0; i < n; i++) {
-            frames.free(pages[i]);
+        for (int i = 0; i < taken.pages(); i++) {
+            if (taken.owned(i)) {
+                frames.free(taken.page(i));
+            }
+        }
+        table.free(taken);
+        taken.clear();
+    }
+
+    /** What cached translations have to go for, to the epoch that says so. */
+    private long invalidate(Taken taken) {
+        if (taken.tables() > 0 || taken.pages() >= WHOLE_SPACE_PAGES) {
+            return invalidate(0, Iotlb.EVERYTHING);
+        }
+        long epoch = 0;
+        for (int i = 0; i < taken.pages(); i++) {
+            epoch = invalidate(taken.address(i), taken.sizeLg2(i) - Frames.SHIFT);
+        }
+        return epoch;
+    }
+
+    private static long bytesOf(Taken taken) {
+        long bytes = 0;
+        for (int i = 0; i < taken.pages(); i++) {
+            bytes += 1L << taken.sizeLg2(i);
+        }
+        return bytes;
+    }
+
+    /** The last address of a range that lies within the input range, on one side of its gap. */
+    private long lastOf(long first, long bytes) {
+        if (bytes <= 0 || bytes % Frames.BYTES != 0) {
+            throw new IllegalArgumentException("bytes=" + bytes + ": allowed positive multiples of 4096");
+        }
+        long last = first + bytes - 1;
+        if (!format.canonical(last) || Long.compareUnsigned(last, first) < 0 || (last ^ first) < 0) {
+            throw new IllegalArgumentException("bytes=" + bytes + ": 0x" + Long.toHexString(first)
+                    + " and so many bytes leave the input range, allowed " + format.canonicalRule());
+        }
+        return last;
+    }
+
+    private void refuseCut(String field, long address, long border) {
+        int size = table.mappedLg2(address);
+        if (size > Frames.SHIFT && (border & ((1L << size) - 1)) != 0) {
+            long start = address & -(1L << size);
+            throw new IllegalArgumentException(field + ": 0x" + Long.toHexString(border)
+                    + " lies inside the page of " + (1L << size) + " bytes at 0x" + Long.toHexString(start)
+                    + ": allowed ranges of whole pages as they were mapped");
         }
     }
 

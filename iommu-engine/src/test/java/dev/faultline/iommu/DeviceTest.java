@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.faultline.iommu.table.RadixTable;
+import dev.faultline.iommu.table.Taken;
 import dev.faultline.iommu.table.Translation;
 import dev.faultline.iommu.tlb.Iotlb;
 import dev.faultline.ring.Answer;
@@ -183,10 +184,11 @@ class DeviceTest {
             rig.finish(device);
             // Another page takes its place behind the back of both TLBs.
             RadixTable table = rig.space.table();
-            long old = table.remove(BASE);
+            long old = table.entry(BASE);
+            assertTrue(table.remove(BASE, old));
             long fresh = rig.iommu.frames().allocate();
             rig.iommu.frames().zero(fresh);
-            assertEquals(RadixTable.Outcome.DONE, table.install(BASE, fresh, Translation.RIGHTS));
+            assertEquals(RadixTable.Outcome.DONE, table.map(BASE, fresh, 12, Translation.RIGHTS, true, new Taken()));
             MemorySegment into = rig.bytes(8, 100);
             rig.start(device, Access.READ, BASE, into, 2);
             rig.finish(device);
@@ -451,7 +453,8 @@ class DeviceTest {
             rig.answer(group, Answer.SUCCESS);
             rig.settle(device);
             assertEquals(AccessResult.OK, rig.results.get(2L));
-            assertTrue(rig.space.explain(BASE).contains("dirty"), rig.space.explain(BASE));
+            String told = rig.space.explain(BASE).toString();
+            assertTrue(told.contains("dirty"), told);
             device.leave();
         }
     }

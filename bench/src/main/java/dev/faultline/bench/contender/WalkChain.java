@@ -2,11 +2,10 @@ package dev.faultline.bench.contender;
 
 import dev.faultline.ffm.Region;
 import dev.faultline.ffm.SharedWords;
-import dev.faultline.iommu.table.Allocator;
 import dev.faultline.iommu.table.PhysicalMemory;
-import dev.faultline.iommu.table.RadixTable;
 import dev.faultline.iommu.table.Translation;
-import dev.faultline.iommu.table.X86FourLevel;
+import dev.faultline.iommu.table.Walker;
+import dev.faultline.iommu.table.X86FirstStage;
 import java.lang.foreign.MemorySegment;
 
 /**
@@ -27,7 +26,7 @@ final class WalkChain extends OneThread {
     private static final long MARKS = 0x67;
 
     private final Region region;
-    private final RadixTable table;
+    private final Walker walker;
     private final long pageMask;
     private final long frames;
     private long random = 1;
@@ -49,7 +48,7 @@ final class WalkChain extends OneThread {
         frames = all;
         region = Region.allocate(all << PAGE_SHIFT);
         MemorySegment memory = region.segment();
-        table = root(new PhysicalMemory(memory));
+        walker = new Walker(new X86FirstStage(PhysicalMemory.ADDRESS_BITS), new PhysicalMemory(memory), 0);
         // The root is frame 0; under it, table by table, the levels.
         long first = 1;
         long above = 0;
@@ -67,27 +66,9 @@ final class WalkChain extends OneThread {
         }
     }
 
-    private static RadixTable root(PhysicalMemory memory) {
-        RadixTable made = RadixTable.make(new X86FourLevel(), memory, new Allocator() {
-            @Override
-            public long allocate() {
-                return 0;
-            }
-
-            @Override
-            public void free(long address) {
-                throw new IllegalStateException("address=" + address + ": the tables are of one piece");
-            }
-        });
-        if (made == null) {
-            throw new IllegalStateException("no root");
-        }
-        return made;
-    }
-
     @Override
     public int request(int roundTrips) {
-        RadixTable walked = table;
+        Walker walked = walker;
         long mask = pageMask;
         long state = random;
         long word = last;

@@ -1,335 +1,744 @@
 package dev.faultline.iommu.table;
 
-import static dev.faultline.iommu.table.Translation.ALL_EXECUTE;
-import static dev.faultline.iommu.table.Translation.ALL_READ;
-import static dev.faultline.iommu.table.Translation.ALL_RIGHTS;
-import static dev.faultline.iommu.table.Translation.ALL_WRITE;
-import static dev.faultline.iommu.table.Translation.PAGE_MASK;
+import static dev.faultline.iommu.table.PageFormat.LEAF;
+import static dev.faultline.iommu.table.PageFormat.TABLE;
 
-import dev.faultline.iommu.table.Translation.Step;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A page table in physical memory: frames of entries, changed by threads that map and unmap while others walk.
+ * The tables of one format in physical memory, changed by threads that map and unmap while others walk.
  *
- * <p>Threads: any, but {@link #close}, which needs the table for itself. Progress: lock-free. Entries are read with acquire
- * loads, so that a walker who sees an entry sees what it points at: a table's zeroes, a page's content. They are written by
- * compare-and-set or exchange, which also release. Tables are freed at {@link #close} and not before; so a walker can never
- * stand in a table that has become something else.
+ * <p>Threads: any, but {@link #close}, which needs the table for itself. Ownership: it owns the frames of its tables, which it
+ * takes from and gives back to its {@link Allocator}. What a change takes out is handed to the caller in a {@link Taken}; it
+ * invalidates, waits until no device uses it, and then calls {@link #free}. Progress: all lock-free but for one case: who meets
+ * a table that a large page is just replacing waits for that thread.
+ *
+ * <p>Entries change by compare-and-set and exchange, which release what they publish: a table's zeroes, a page's content.
+ *
+ * <p><b>Taking tables out.</b> A table's entry in the table above is replaced by 0 first, so no thread finds it any more; then
+ * each of its items is exchanged for {@link #FROZEN}. A mapper that stood in it has put its leaf there before, and the leaf is
+ * taken out with the rest, or it meets FROZEN and begins again from the root. Its frame is used again after the devices'
+ * threads and the mappers ({@link Visits}) have left.
+ *
+ * <p><b>A large page over empty tables.</b> The entry above becomes {@link #BUSY} with the table's address: not present, which
+ * it was for every address in it. Then each item is made FROZEN, by compare-and-set from 0. If a leaf is met, all is put back,
+ * and the address is in use; else the large page takes BUSY's place.
  */
 public final class RadixTable {
     /** How a change ended. */
     public enum Outcome {
         DONE,
-        /** Something is mapped there. */
+        /** Something is mapped there, and stays. */
         IN_USE,
-        /** A table is needed, and no frame is free. Tables made on the way stay. */
+        /** A table is needed, and no frame is free. Tables made on the way stay, empty. */
         NO_FRAME
     }
 
-    private static final long PAGE_BYTES = 1L << Translation.PAGE_SHIFT;
-    private static final int ENTRY_SHIFT = 3;
-    private static final int ENTRIES = (int) PAGE_BYTES >>> ENTRY_SHIFT;
+    private static final int ENTRY_LG2 = 3;
+    /** In an item, present in no format: nothing may be put here any more. */
+    private static final long FROZEN = 1L << 58;
+    /** With a table's address, present in no format: somebody is replacing the table by a page. */
+    private static final long BUSY = 1L << 57;
 
-    private final PageFormat format;
-    private final PhysicalMemory memory;
+    final PageFormat format;
+    final PhysicalMemory memory;
     private final Allocator frames;
+    private final Walker walker;
+    private final Visits visits = new Visits();
     private final long root;
     private final int top;
+    private final long tableMask;
+    private final long tableValue;
+    private final long tableAddressMask;
 
     private RadixTable(PageFormat format, PhysicalMemory memory, Allocator frames, long root) {
         this.format = format;
         this.memory = memory;
         this.frames = frames;
         this.root = root;
-        this.top = format.levels() - 1;
+        this.top = format.topLevel;
+        this.walker = new Walker(format, memory, root);
+        this.tableMask = format.tableMask;
+        this.tableValue = format.tableValue;
+        this.tableAddressMask = format.tableAddressMask;
     }
 
     /** An empty table, or null if no frame is free for its root. */
     public static @Nullable RadixTable make(PageFormat format, PhysicalMemory memory, Allocator frames) {
-        long root = frames.allocate();
+        int needed = format.rootFrames();
+        long root = needed == 1 ? frames.allocate() : run(frames, needed);
         if (root < 0) {
             return null;
         }
-        memory.zero(root);
+        for (int i = 0; i < needed; i++) {
+            memory.zero(root + ((long) i << Translation.PAGE_SHIFT));
+        }
         return new RadixTable(format, memory, frames, root);
     }
 
-    /**
-     * Translates an address as the hardware does, setting accessed bits on the way and the dirty bit for a write.
-     *
-     * @param needed the rights the access needs, as {@link Translation#needed} says
-     * @return a {@link Translation}
-     */
+    public PageFormat format() {
+        return format;
+    }
+
+    /** The way devices read it. */
+    public Walker walker() {
+        return walker;
+    }
+
+    /** The same walk. */
     public long walk(long address, int needed) {
-        if (!format.canonical(address)) {
-            return Translation.fault(WalkFault.BEYOND_INPUT, top, Step.DATA, 0);
-        }
-        long table = root;
-        int rights = ALL_RIGHTS;
-        for (int level = top; ; level--) {
-            long slot = slot(table, address, level);
-            long entry;
-            boolean leaf;
-            while (true) {
-                entry = memory.entry(slot);
-                if (!format.present(entry)) {
-                    return Translation.fault(WalkFault.NOT_PRESENT, level, Step.DATA, slot);
+        return walker.walk(address, needed);
+    }
+
+    /** The physical address of the root table. */
+    public long root() {
+        return root;
+    }
+
+    /**
+     * Maps a page, making the tables on the way; empty tables in a large page's place are taken out.
+     *
+     * @param address a multiple of the size
+     * @param physical a multiple of the size
+     * @param sizeLg2 log2 of its bytes, one of the format's sizes
+     * @param rights for all requests
+     * @param owned whether {@link #close} frees the page
+     * @param taken gets the tables that were replaced
+     * @return DONE, IN_USE or NO_FRAME
+     */
+    public Outcome map(long address, long physical, int sizeLg2, int rights, boolean owned, Taken taken) {
+        int target = format.levelOf(sizeLg2);
+        long leaf = format.leaf(physical, target, rights, owned);
+        int visit = visits.enter();
+        try {
+            for (int turn = 0; ; turn++) {
+                Outcome outcome = tryMap(address, target, leaf, taken);
+                if (outcome != null) {
+                    return outcome;
                 }
-                if (format.reservedBitsSet(entry, level)) {
-                    return Translation.fault(WalkFault.RESERVED_BITS, level, Step.DATA, slot);
-                }
-                leaf = format.leaf(entry, level);
-                int granted = rights & format.rights(entry);
-                long marks = format.accessedBit();
-                if (leaf && (granted & needed) != needed) {
-                    return Translation.fault(refused(needed & ~granted, granted), level, Step.DATA, slot);
-                }
-                if (leaf && (needed & ALL_WRITE) != 0) {
-                    marks |= format.dirtyBit();
-                }
-                // Against the exact entry: if it was unmapped or marked meanwhile, look again. So no page gets dirty
-                // after
-                // the exchange that unmapped it.
-                if ((entry & marks) == marks || memory.replace(slot, entry, entry | marks)) {
-                    entry |= marks;
-                    rights = granted;
-                    break;
-                }
+                Visits.pause(turn);
             }
-            long target = format.address(entry, level);
-            if (leaf) {
-                int sizeLg2 = format.shift(level);
-                long page = target | (address & ((1L << sizeLg2) - 1) & PAGE_MASK);
-                if (!memory.contains(page)) {
-                    return Translation.fault(WalkFault.PAGE_OUTSIDE, level, Step.DATA, slot);
-                }
-                return Translation.of(page, (entry & format.dirtyBit()) != 0 ? rights : rights & ~ALL_WRITE, sizeLg2);
-            }
-            if (!memory.contains(target)) {
-                return Translation.fault(WalkFault.TABLE_READ, level - 1, Step.TABLE, target);
-            }
-            table = target;
+        } finally {
+            visits.leave(visit);
         }
     }
 
-    /** Why rights that are missing were not granted, in the order of VT-d's reasons. */
-    private static WalkFault refused(int missing, int granted) {
-        if (granted << Translation.PRIVILEGED_SHIFT != 0
-                && (granted & Translation.RIGHTS) == 0
-                && (missing & Translation.RIGHTS) != 0) {
-            return WalkFault.NO_USER;
+    /**
+     * Maps a range with the largest pages that fit.
+     *
+     * @param address a multiple of 4096
+     * @param physical a multiple of 4096
+     * @param bytes a multiple of 4096, above 0
+     * @param sizes that may be used: bit n for 2^n bytes
+     * @param taken gets the tables that were replaced
+     * @return how many bytes are mapped: less than {@code bytes} if the next page is in use or no frame is free for a table
+     */
+    public long mapRange(long address, long physical, long bytes, int rights, boolean owned, long sizes, Taken taken) {
+        long done = 0;
+        while (done < bytes) {
+            int sizeLg2 = largest(sizes & format.pageSizes(), address + done | physical + done, bytes - done);
+            if (map(address + done, physical + done, sizeLg2, rights, owned, taken) != Outcome.DONE) {
+                break;
+            }
+            done += 1L << sizeLg2;
         }
-        if ((missing & ALL_EXECUTE) != 0) {
-            return WalkFault.NO_EXECUTE;
-        }
-        return (missing & ALL_READ) != 0 ? WalkFault.NO_READ : WalkFault.NO_WRITE;
+        return done;
     }
 
-    /** Maps a page of 4 KiB, making the tables on the way. */
-    public Outcome install(long address, long page, int rights) {
+    /** The largest of some sizes to which the addresses are aligned, and which fits. */
+    private static int largest(long sizes, long addresses, long bytes) {
+        int aligned = addresses == 0 ? Long.SIZE - 1 : Long.numberOfTrailingZeros(addresses);
+        int fits = Math.min(aligned, Long.SIZE - 1 - Long.numberOfLeadingZeros(bytes));
+        return Long.SIZE - 1 - Long.numberOfLeadingZeros(sizes & ((2L << fits) - 1));
+    }
+
+    /** One descent; null if it met a table that is going, and has to begin again. */
+    private @Nullable Outcome tryMap(long address, int target, long leaf, Taken taken) {
         long table = root;
-        for (int level = top; level > 0; level--) {
-            long slot = slot(table, address, level);
+        for (int level = top; level > target; level--) {
+            long slot = format.slot(table, address, level);
             long entry = memory.entry(slot);
-            if (!format.present(entry)) {
+            if (entry == 0) {
                 long made = frames.allocate();
                 if (made < 0) {
                     return Outcome.NO_FRAME;
                 }
                 memory.zero(made);
-                if (!memory.replace(slot, entry, format.tableEntry(made))) {
+                if (!memory.replace(slot, 0, format.table(made))) {
                     frames.free(made);
                 }
                 entry = memory.entry(slot);
             }
-            if (format.leaf(entry, level)) {
+            if ((entry & tableMask) == tableValue) {
+                table = entry & tableAddressMask;
+            } else if (entry == 0 || goes(entry)) {
+                return null;
+            } else if (format.classify(entry, level) != TABLE) {
+                return Outcome.IN_USE;
+            } else {
+                table = format.tableAddress(entry);
+            }
+        }
+        long slot = format.slot(table, address, target);
+        while (!memory.replace(slot, 0, leaf)) {
+            long entry = memory.entry(slot);
+            if (goes(entry)) {
+                return null;
+            }
+            if (entry == 0) {
+                continue;
+            }
+            if (target == 0 || format.classify(entry, target) != TABLE) {
                 return Outcome.IN_USE;
             }
-            table = format.address(entry, level);
+            if (!empty(format.tableAddress(entry), target - 1)) {
+                return Outcome.IN_USE;
+            }
+            long busy = BUSY | format.tableAddress(entry);
+            if (memory.replace(slot, entry, busy)) {
+                return replaceTable(slot, entry, target, leaf, taken);
+            }
         }
-        return memory.replace(slot(table, address, 0), 0, format.leafEntry(page, rights))
-                ? Outcome.DONE
-                : Outcome.IN_USE;
+        return Outcome.DONE;
     }
 
-    /** Puts back what {@link #remove} took, unless something else is there by now. */
-    public boolean restore(long address, long entry) {
-        long slot = leafSlot(address);
-        return slot >= 0 && memory.replace(slot, 0, entry);
+    private Outcome replaceTable(long slot, long entry, int target, long leaf, Taken taken) {
+        long table = format.tableAddress(entry);
+        boolean frozen = freeze(table, target - 1);
+        if (frozen) {
+            collect(table, target - 1, taken);
+        } else {
+            thaw(table, target - 1);
+        }
+        memory.exchange(slot, frozen ? leaf : entry);
+        return frozen ? Outcome.DONE : Outcome.IN_USE;
+    }
+
+    /** Whether a table holds no leaf. */
+    private boolean empty(long table, int level) {
+        for (int i = 0; i < format.entries(level); i++) {
+            long entry = memory.entry(table + ((long) i << ENTRY_LG2));
+            if (entry != 0
+                    && (level == 0
+                            || format.classify(entry, level) != TABLE
+                            || !empty(format.tableAddress(entry), level - 1))) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private boolean freeze(long table, int level) {
+        for (int i = 0; i < format.entries(level); i++) {
+            long slot = table + ((long) i << ENTRY_LG2);
+            while (!memory.replace(slot, 0, FROZEN)) {
+                long entry = memory.entry(slot);
+                if (entry == 0) {
+                    continue;
+                }
+                if (level == 0
+                        || format.classify(entry, level) != TABLE
+                        || !freeze(format.tableAddress(entry), level - 1)) {
+                    return false;
+                }
+                break;
+            }
+        }
+        return true;
+    }
+
+    private void thaw(long table, int level) {
+        for (int i = 0; i < format.entries(level); i++) {
+            long slot = table + ((long) i << ENTRY_LG2);
+            if (!memory.replace(slot, FROZEN, 0) && level > 0) {
+                long entry = memory.entry(slot);
+                if (format.classify(entry, level) == TABLE) {
+                    thaw(format.tableAddress(entry), level - 1);
+                }
+            }
+        }
+    }
+
+    private void collect(long table, int level, Taken taken) {
+        for (int i = 0; level > 0 && i < format.entries(level); i++) {
+            long entry = memory.entry(table + ((long) i << ENTRY_LG2));
+            if (format.classify(entry, level) == TABLE) {
+                collect(format.tableAddress(entry), level - 1, taken);
+            }
+        }
+        taken.table(table);
     }
 
     /**
-     * Unmaps a page of 4 KiB.
+     * Unmaps what lies in a range, as far as {@code taken} has room, and tables stay. A large page that only begins or ends in
+     * it stays too.
      *
-     * @return what its entry was, with the marks up to this moment; 0 if nothing was mapped
+     * @param from a multiple of 4096
+     * @param last the last address, inclusive, in the input range on the same side of its gap
+     * @param taken gets the pages
+     * @param limit how many pages at most
+     * @return how many bytes from {@code from} on are done; 0 if all
      */
-    public long remove(long address) {
-        long slot = leafSlot(address);
-        return slot < 0 || memory.entry(slot) == 0 ? 0 : memory.exchange(slot, 0);
-    }
-
-    /** Unmaps a page of 4 KiB if its entry, marks included, still is what the caller saw. */
-    public boolean removeExactly(long address, long entry) {
-        long slot = leafSlot(address);
-        return slot >= 0 && memory.replace(slot, entry, 0);
-    }
-
-    /** The entry of a page of 4 KiB, 0 if there is none. */
-    public long entry(long address) {
-        long slot = leafSlot(address);
-        return slot < 0 ? 0 : memory.entry(slot);
-    }
-
-    /** Reads and clears the accessed bit of a page. */
-    public boolean accessedAndClear(long address) {
-        long slot = leafSlot(address);
-        if (slot < 0) {
-            return false;
+    public long unmap(long from, long last, Taken taken, int limit) {
+        int visit = visits.enter();
+        try {
+            long address = from;
+            while (true) {
+                long slot = 0;
+                long entry = 0;
+                long table = root;
+                int level = top;
+                while (true) {
+                    slot = format.slot(table, address, level);
+                    entry = memory.entry(slot);
+                    if (level == 0 || entry == 0 || goes(entry) || format.classify(entry, level) != TABLE) {
+                        break;
+                    }
+                    table = format.tableAddress(entry);
+                    level--;
+                }
+                long span = 1L << format.shift(level);
+                long start = address & -span;
+                long end = start + span - 1;
+                if (entry != 0 && !goes(entry)) {
+                    boolean inside = Long.compareUnsigned(start, from) >= 0 && Long.compareUnsigned(end, last) <= 0;
+                    if (inside) {
+                        if (taken.pages() == limit) {
+                            return address - from;
+                        }
+                        if (!memory.replace(slot, entry, 0)) {
+                            continue;
+                        }
+                        note(start, entry, level, taken);
+                    }
+                }
+                if (Long.compareUnsigned(end, last) >= 0) {
+                    return 0;
+                }
+                address = end + 1;
+            }
+        } finally {
+            visits.leave(visit);
         }
-        while (true) {
+    }
+
+    /**
+     * Takes out the tables that lie wholly in a range, and what was mapped in them meanwhile.
+     *
+     * @param from the first address
+     * @param last the last one
+     * @param taken gets tables and pages
+     */
+    public void prune(long from, long last, Taken taken) {
+        int visit = visits.enter();
+        try {
+            prune(root, top, from, last, taken);
+        } finally {
+            visits.leave(visit);
+        }
+    }
+
+    private void prune(long table, int level, long from, long last, Taken taken) {
+        long span = 1L << format.shift(level);
+        long address = from & -span;
+        while (level > 0) {
+            long slot = format.slot(table, address, level);
+            long end = address + span - 1;
             long entry = memory.entry(slot);
-            if ((entry & format.accessedBit()) == 0) {
+            while (entry != 0 && !goes(entry) && format.classify(entry, level) == TABLE) {
+                boolean inside = Long.compareUnsigned(address, from) >= 0 && Long.compareUnsigned(end, last) <= 0;
+                long below = format.tableAddress(entry);
+                if (!inside) {
+                    long first = Long.compareUnsigned(address, from) > 0 ? address : from;
+                    prune(below, level - 1, first, Long.compareUnsigned(end, last) < 0 ? end : last, taken);
+                    break;
+                }
+                if (memory.replace(slot, entry, 0)) {
+                    takeOut(below, level - 1, address, taken);
+                    break;
+                }
+                entry = memory.entry(slot);
+            }
+            if (Long.compareUnsigned(end, last) >= 0) {
+                return;
+            }
+            address = end + 1;
+        }
+    }
+
+    /** Of a table that nobody finds any more. */
+    private void takeOut(long table, int level, long address, Taken taken) {
+        for (int i = 0; i < format.entries(level); i++) {
+            long at = address + ((long) i << format.shift(level));
+            long entry = freezeItem(table + ((long) i << ENTRY_LG2));
+            int kind = entry == 0 ? -1 : format.classify(entry, level);
+            if (kind == TABLE) {
+                takeOut(format.tableAddress(entry), level - 1, at, taken);
+            } else if (kind == LEAF) {
+                note(at, entry, level, taken);
+            }
+        }
+        taken.table(table);
+    }
+
+    /** What an item was when it became FROZEN; who is just replacing a table there is waited for. */
+    private long freezeItem(long slot) {
+        for (int turn = 0; ; ) {
+            long entry = memory.entry(slot);
+            if (busy(entry)) {
+                Visits.pause(turn++);
+            } else if (memory.replace(slot, entry, FROZEN)) {
+                return entry;
+            }
+        }
+    }
+
+    /**
+     * Unmaps a page if its entry, marks included, still is what the caller saw.
+     *
+     * @param address in the page
+     * @param entry what {@link #entry} gave
+     */
+    public boolean remove(long address, long entry) {
+        return exchangeLeaf(address, entry, 0);
+    }
+
+    /** Puts back what {@link #remove} took out, unless something else is there by now. */
+    public boolean restore(long address, long entry) {
+        return exchangeLeaf(address, 0, entry);
+    }
+
+    private boolean exchangeLeaf(long address, long expected, long value) {
+        int visit = visits.enter();
+        try {
+            long slot = slotOf(address, 0);
+            return slot >= 0 && memory.replace(slot, expected, value);
+        } finally {
+            visits.leave(visit);
+        }
+    }
+
+    /** The entry of a page of 4 KiB, 0 if there is none, or a larger one. */
+    public long entry(long address) {
+        int visit = visits.enter();
+        try {
+            long slot = slotOf(address, 0);
+            long entry = slot < 0 ? 0 : memory.entry(slot);
+            return goes(entry) ? 0 : entry;
+        } finally {
+            visits.leave(visit);
+        }
+    }
+
+    /** log2 of the size of the page that is mapped at an address; 0 if none is. */
+    public int mappedLg2(long address) {
+        int visit = visits.enter();
+        try {
+            long table = root;
+            for (int level = top; ; level--) {
+                long entry = memory.entry(format.slot(table, address, level));
+                int kind = entry == 0 || goes(entry) ? -1 : format.classify(entry, level);
+                if (kind == LEAF) {
+                    return format.shift(level);
+                }
+                if (kind != TABLE) {
+                    return 0;
+                }
+                table = format.tableAddress(entry);
+            }
+        } finally {
+            visits.leave(visit);
+        }
+    }
+
+    /** Reads and clears the accessed mark of the page at an address, whatever its size. */
+    public boolean accessedAndClear(long address) {
+        int visit = visits.enter();
+        try {
+            int level = leafLevel(address);
+            long slot = level < 0 ? -1 : slotOf(address, level);
+            while (slot >= 0) {
+                long entry = memory.entry(slot);
+                if (format.classify(entry, level) != LEAF || !format.accessed(entry)) {
+                    return false;
+                }
+                if (memory.replace(slot, entry, format.unaccessed(entry))) {
+                    return true;
+                }
+            }
+            return false;
+        } finally {
+            visits.leave(visit);
+        }
+    }
+
+    /**
+     * Reads and clears the dirty marks of the entry at an address, of all items if it is a contiguous group. Whoever clears
+     * invalidates: a cached translation still writes without setting the mark again.
+     *
+     * @return whether any item was dirty
+     */
+    public boolean dirtyAndClear(long address) {
+        int visit = visits.enter();
+        try {
+            int level = leafLevel(address);
+            if (level < 0) {
                 return false;
             }
-            if (memory.replace(slot, entry, entry & ~format.accessedBit())) {
+            int itemLg2 = format.shift(level);
+            long groupBytes = 1L << format.leafSizeLg2(memory.entry(slotOf(address, level)), level, address);
+            boolean any = false;
+            for (long at = address & -groupBytes, i = 0; i < groupBytes >>> itemLg2; i++, at += 1L << itemLg2) {
+                any |= cleanItem(slotOf(at, level), level);
+            }
+            return any;
+        } finally {
+            visits.leave(visit);
+        }
+    }
+
+    private boolean cleanItem(long slot, int level) {
+        while (slot >= 0) {
+            long entry = memory.entry(slot);
+            if (format.classify(entry, level) != LEAF || !format.dirty(entry)) {
+                return false;
+            }
+            if (memory.replace(slot, entry, format.clean(entry))) {
                 return true;
             }
         }
-    }
-
-    public boolean dirty(long entry) {
-        return (entry & format.dirtyBit()) != 0;
-    }
-
-    public long page(long entry) {
-        return format.address(entry, 0);
+        return false;
     }
 
     /**
-     * The first page with an entry, passing over tables that do not exist.
+     * Gives what is mapped in a range other rights, splitting a large page that only begins or ends in it.
+     *
+     * @param from a multiple of 4096
+     * @param last the last address
+     * @param rights for all requests
+     * @param taken gets the pages whose rights changed; they stay mapped
+     * @return DONE, or NO_FRAME with what came before done
+     */
+    public Outcome protect(long from, long last, int rights, Taken taken) {
+        int visit = visits.enter();
+        try {
+            long address = from;
+            while (true) {
+                long slot = 0;
+                long entry = 0;
+                long table = root;
+                int level = top;
+                int kind;
+                while (true) {
+                    slot = format.slot(table, address, level);
+                    entry = memory.entry(slot);
+                    kind = entry == 0 || goes(entry) ? -1 : format.classify(entry, level);
+                    if (kind != TABLE) {
+                        break;
+                    }
+                    table = format.tableAddress(entry);
+                    level--;
+                }
+                long span = 1L << format.shift(level);
+                long start = address & -span;
+                long end = start + span - 1;
+                if (kind == LEAF) {
+                    if (Long.compareUnsigned(start, from) < 0 || Long.compareUnsigned(end, last) > 0) {
+                        if (!split(slot, entry, level)) {
+                            return Outcome.NO_FRAME;
+                        }
+                        continue;
+                    }
+                    long changed = format.withRights(entry, level, rights);
+                    if (changed != entry) {
+                        if (!memory.replace(slot, entry, changed)) {
+                            continue;
+                        }
+                        note(start, entry, level, taken);
+                    }
+                }
+                if (Long.compareUnsigned(end, last) >= 0) {
+                    return Outcome.DONE;
+                }
+                address = end + 1;
+            }
+        } finally {
+            visits.leave(visit);
+        }
+    }
+
+    /** Puts a table of smaller pages in a large page's place, unless that has changed. False if no frame is free. */
+    private boolean split(long slot, long entry, int level) {
+        long made = frames.allocate();
+        if (made < 0) {
+            return false;
+        }
+        memory.zero(made);
+        for (int i = 0; i < format.entries(level - 1); i++) {
+            long part = format.split(entry, level, (long) i << format.shift(level - 1));
+            memory.exchange(made + ((long) i << ENTRY_LG2), part);
+        }
+        if (!memory.replace(slot, entry, format.table(made))) {
+            frames.free(made);
+        }
+        return true;
+    }
+
+    /**
+     * The first page that is mapped, passing over tables that do not exist.
      *
      * @param from a page address
-     * @param last a page address not below it, on the same side of the gap in the input range
+     * @param last an address not below it, on the same side of the gap in the input range
      * @return 0 or more: how many bytes after {@code from}; -1 if there is none up to and including {@code last}
      */
     public long nextMapped(long from, long last) {
-        long address = from;
-        while (true) {
-            long table = root;
-            long absent = 0;
-            for (int level = top; level >= 0; level--) {
-                long entry = memory.entry(slot(table, address, level));
-                if (!format.present(entry) || (level > 0 && format.leaf(entry, level))) {
-                    absent = 1L << format.shift(level);
-                    break;
+        int visit = visits.enter();
+        try {
+            long address = from;
+            while (true) {
+                long table = root;
+                int level = top;
+                int kind;
+                while (true) {
+                    long entry = memory.entry(format.slot(table, address, level));
+                    kind = entry == 0 || goes(entry) ? -1 : format.classify(entry, level);
+                    if (kind != TABLE) {
+                        break;
+                    }
+                    table = format.tableAddress(entry);
+                    level--;
                 }
-                table = format.address(entry, level);
+                if (kind == LEAF) {
+                    return address - from;
+                }
+                long end = address | ((1L << format.shift(level)) - 1);
+                if (Long.compareUnsigned(end, last) >= 0) {
+                    return -1;
+                }
+                address = end + 1;
             }
-            if (absent == 0) {
-                return address - from;
-            }
-            long lastCovered = address | (absent - 1);
-            if (Long.compareUnsigned(lastCovered, last) >= 0) {
-                return -1;
-            }
-            address = lastCovered + 1;
+        } finally {
+            visits.leave(visit);
         }
     }
 
-    /** Frees the tables and the pages of 4 KiB mapped in them. */
+    /** The physical page of an entry of 4 KiB. */
+    public long page(long entry) {
+        return format.leafAddress(entry, 0);
+    }
+
+    public boolean dirty(long entry) {
+        return format.dirty(entry);
+    }
+
+    /**
+     * Frees tables that were taken out, after devices' threads were waited for; those that change the table are waited for here.
+     *
+     * @param taken whose pages are left alone
+     */
+    public void free(Taken taken) {
+        settle(taken);
+        for (int i = 0; i < taken.tables(); i++) {
+            frames.free(taken.table(i));
+        }
+    }
+
+    /** Waits until no mapper stands in tables that were taken out. */
+    public void settle(Taken taken) {
+        if (taken.tables() > 0) {
+            visits.awaitEarlier();
+        }
+    }
+
+    /** Frees the tables and the owned pages mapped in them. */
     public void close() {
         free(root, top);
-    }
-
-    /** The walk in words, changing nothing. */
-    public String explain(long address) {
-        StringBuilder out = new StringBuilder(hex(address)).append(" in ").append(format.title());
-        if (!format.canonical(address)) {
-            return out.append(": not canonical, allowed ")
-                    .append(format.canonicalRule())
-                    .toString();
+        for (int i = 1; i < format.rootFrames(); i++) {
+            frames.free(root + ((long) i << Translation.PAGE_SHIFT));
         }
-        out.append(", root table at ").append(hex(root));
-        long table = root;
-        int rights = ALL_RIGHTS;
-        for (int level = top; ; level--) {
-            long entry = memory.entry(slot(table, address, level));
-            out.append("\n  level ")
-                    .append(level)
-                    .append(": table ")
-                    .append(hex(table))
-                    .append("[")
-                    .append(format.index(address, level))
-                    .append("] = ")
-                    .append(hex(entry));
-            if (!format.present(entry)) {
-                return out.append(": not present").toString();
-            }
-            out.append(" (").append(format.flags(entry, level)).append(")");
-            if (format.reservedBitsSet(entry, level)) {
-                return out.append(": reserved bits are set").toString();
-            }
-            rights &= format.rights(entry);
-            long target = format.address(entry, level);
-            if (!memory.contains(target)) {
-                return out.append(": points at ")
-                        .append(hex(target))
-                        .append(", outside of physical memory")
-                        .toString();
-            }
-            if (format.leaf(entry, level)) {
-                long inside = address & ((1L << format.shift(level)) - 1);
-                return out.append(": page of ")
-                        .append(1L << (format.shift(level) - 10))
-                        .append(" KiB at ")
-                        .append(hex(target))
-                        .append("\n  physical address ")
-                        .append(hex(target + inside))
-                        .append(", allowed: read")
-                        .append((rights & Translation.WRITE) != 0 ? " write" : "")
-                        .append((rights & Translation.EXECUTE) != 0 ? " execute" : "")
-                        .append(dirty(entry) ? ", dirty" : ", clean")
-                        .append((entry & format.accessedBit()) != 0 ? ", accessed" : ", not accessed")
-                        .toString();
-            }
-            out.append(": next table");
-            table = target;
-        }
-    }
-
-    static String hex(long address) {
-        return "0x" + Long.toHexString(address);
-    }
-
-    private long leafSlot(long address) {
-        long table = root;
-        for (int level = top; level > 0; level--) {
-            long entry = memory.entry(slot(table, address, level));
-            if (!format.present(entry) || format.leaf(entry, level)) {
-                return -1;
-            }
-            table = format.address(entry, level);
-        }
-        return slot(table, address, 0);
-    }
-
-    private long slot(long table, long address, int level) {
-        return table + ((long) format.index(address, level) << ENTRY_SHIFT);
     }
 
     private void free(long table, int level) {
-        for (int i = 0; i < ENTRIES; i++) {
-            long entry = memory.entry(table + ((long) i << ENTRY_SHIFT));
-            if (!format.present(entry)) {
-                continue;
-            }
-            if (level == 0) {
-                frames.free(format.address(entry, level));
-            } else if (!format.leaf(entry, level)) {
-                free(format.address(entry, level), level - 1);
+        for (int i = 0; i < format.entries(level); i++) {
+            long entry = memory.entry(table + ((long) i << ENTRY_LG2));
+            int kind = entry == 0 ? -1 : format.classify(entry, level);
+            if (kind == LEAF && format.owned(entry)) {
+                long page = format.leafAddress(entry, level);
+                for (long at = 0; at < 1L << format.shift(level); at += 1L << Translation.PAGE_SHIFT) {
+                    frames.free(page + at);
+                }
+            } else if (kind == TABLE) {
+                free(format.tableAddress(entry), level - 1);
             }
         }
         frames.free(table);
+    }
+
+    private void note(long address, long entry, int level, Taken taken) {
+        taken.page(address, format.leafAddress(entry, level), format.shift(level), format.owned(entry));
+    }
+
+    /** The level at which a page is mapped at an address, or -1. */
+    private int leafLevel(long address) {
+        long table = root;
+        for (int level = top; level >= 0; level--) {
+            long entry = memory.entry(format.slot(table, address, level));
+            int kind = entry == 0 || goes(entry) ? -1 : format.classify(entry, level);
+            if (kind != TABLE) {
+                return kind == LEAF ? level : -1;
+            }
+            table = format.tableAddress(entry);
+        }
+        return -1;
+    }
+
+    /** Where the entry of a level lies, or -1 if no table leads there. */
+    private long slotOf(long address, int target) {
+        long table = root;
+        for (int level = top; level > target; level--) {
+            long entry = memory.entry(format.slot(table, address, level));
+            if ((entry & tableMask) == tableValue) {
+                table = entry & tableAddressMask;
+            } else if (entry == 0 || goes(entry) || format.classify(entry, level) != TABLE) {
+                return -1;
+            } else {
+                table = format.tableAddress(entry);
+            }
+        }
+        return format.slot(table, address, target);
+    }
+
+    /** Whether an entry is one that no format knows: what is here is going. */
+    private static boolean goes(long entry) {
+        return entry == FROZEN || busy(entry);
+    }
+
+    private static boolean busy(long entry) {
+        return (entry & (BUSY | (1 << ENTRY_LG2) - 1)) == BUSY;
+    }
+
+    /** Frames side by side, aligned to all of them; -1 if they are not to be had. */
+    private static long run(Allocator frames, int needed) {
+        long[] got = new long[2 * needed];
+        long bytes = (long) needed << Translation.PAGE_SHIFT;
+        int n = 0;
+        long start = -1;
+        while (n < got.length && start < 0) {
+            long frame = frames.allocate();
+            if (frame < 0) {
+                break;
+            }
+            got[n++] = frame;
+            long first = frame + (1L << Translation.PAGE_SHIFT) - bytes;
+            if (first >= 0 && first % bytes == 0 && n >= needed && got[n - needed] == first) {
+                start = first;
+            }
+        }
+        for (int i = 0; i < n; i++) {
+            if (start < 0 || got[i] < start || got[i] >= start + bytes) {
+                frames.free(got[i]);
+            }
+        }
+        return start;
     }
 }

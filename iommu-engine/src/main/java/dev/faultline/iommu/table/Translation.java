@@ -26,9 +26,9 @@ import static dev.faultline.ffm.PageFaultLayout.PERM_WRITE;
  * those of requests with it; at least one is granted. Write is among them only once the table knows that the page is dirty, so
  * no cached copy can dirty a page behind the table's back. Bits 6 to 11 are free for who keeps the word, and 0 from a walk.
  *
- * <p>A fault: {@code s} is 0 for the first (or only) stage, 1 for the second; {@code step} is what was translated or read;
- * {@code level} is the one, of that stage, at which it ended. In the second stage {@code address} is that stage's input (of the
- * data, or of the first stage's entry, whose level is then {@code fetched}); in the first it is the entry's, 0 if none was
+ * <p>A fault: {@code s} is 0 for the first stage, 1 for the second; {@code step} is what was translated or read;
+ * {@code level} is the one, of that stage, at which it ended. In the second of two stages {@code address} is that stage's input
+ * (of the data, or of the first stage's entry, whose level is then {@code fetched}); else it is the entry's, 0 if none was
  * reached. Bits 2 to 0 of addresses are lost.
  */
 public final class Translation {
@@ -109,16 +109,17 @@ public final class Translation {
         return (int) (word >>> SIZE_SHIFT & SIZE_MASK) + PAGE_SHIFT;
     }
 
-    /** A fault of the first, or only, stage. */
-    static long fault(WalkFault reason, int level, Step step, long entryAddress) {
+    /** A fault that a stage's own walk found. */
+    static long fault(WalkFault reason, int stage, int level, Step step, long entryAddress) {
         return FAULT
+                | (stage - 1)
                 | (long) level << LEVEL_SHIFT
                 | (long) reason.ordinal() << REASON_SHIFT
                 | (entryAddress & ADDRESS_MASK)
                 | (long) step.ordinal() << STEP_SHIFT;
     }
 
-    /** A fault that a walk by itself has found, seen as one of the second stage. */
+    /** A fault of the second of two stages, from what its walk found. */
     static long inSecondStage(long fault, Step step, int fetchedLevel, long input) {
         return (fault & ((long) LEVEL_MASK << LEVEL_SHIFT | (long) REASON_MASK << REASON_SHIFT))
                 | FAULT

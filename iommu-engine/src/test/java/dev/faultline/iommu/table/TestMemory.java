@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.faultline.ffm.Region;
 import java.util.BitSet;
+import java.util.Objects;
 
 /** Physical memory with an allocator that can be told to fail. Closing it asserts that every frame is back. */
 final class TestMemory implements Allocator, AutoCloseable {
@@ -21,6 +22,11 @@ final class TestMemory implements Allocator, AutoCloseable {
         total = frames;
         region = Region.allocate(frames * FRAME);
         physical = new PhysicalMemory(region.segment());
+    }
+
+    /** An empty table here. */
+    RadixTable table(PageFormat format) {
+        return Objects.requireNonNull(RadixTable.make(format, physical, this));
     }
 
     @Override
