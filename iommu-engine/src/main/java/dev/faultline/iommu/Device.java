@@ -52,6 +52,7 @@ public final class Device implements AutoCloseable {
     private final Accesses accesses;
     private final AttachmentChanges changes;
     private final DeviceGate gate;
+    private final AtsInterface ats;
 
     /** The thread inside's own. */
     private int steps;
@@ -81,6 +82,7 @@ public final class Device implements AutoCloseable {
         this.requests = new PageRequests(config, window, attachments, accesses, counters, pri, port);
         this.changes = new AttachmentChanges(this, window, attachments, translation, port, requests);
         this.gate = new DeviceGate(iommu, this, port);
+        this.ats = new AtsInterface(this, translation, gate, physical == null ? null : physical.ats, AtsInterface.TAGS);
     }
 
     /**
@@ -126,6 +128,19 @@ public final class Device implements AutoCloseable {
      */
     public int requester() {
         return requester;
+    }
+
+    /**
+     * Its translation requests and the invalidations of its TLB.
+     *
+     * @return the same for the device's life
+     */
+    public AtsInterface ats() {
+        return ats;
+    }
+
+    void mayWait() {
+        iommu.stations().mayWait();
     }
 
     /**

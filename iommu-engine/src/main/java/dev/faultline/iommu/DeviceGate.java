@@ -125,6 +125,39 @@ final class DeviceGate implements Station.Stepped {
         return any;
     }
 
+    /** Has something run as the thread inside, without waiting: here if nobody is inside, else at that thread's next step, or its leaving. */
+    void post(Runnable act) {
+        if (mine()) {
+            act.run();
+            return;
+        }
+        controls.offer(new Control(act));
+        if (enter()) {
+            var _ = serve();
+            leave();
+        }
+    }
+
+    /** One step of waiting for the device: serves what is asked of the devices that the calling thread is in, and holds nobody up. */
+    void whileWaiting(int turn) {
+        if (!controls.isEmpty() && enter()) {
+            var _ = serve();
+            leave();
+        }
+        Station own = iommu.stations().current();
+        if (own == null) {
+            Stations.pause(turn);
+            return;
+        }
+        boolean wasOnline = own.online();
+        own.goOffline();
+        own.serve();
+        Stations.pause(turn);
+        if (wasOnline && !own.empty()) {
+            own.goOnline();
+        }
+    }
+
     /** Runs something as the thread inside: here if that is the caller or nobody, else at that thread's next step. */
     void perform(Runnable act) {
         if (mine()) {

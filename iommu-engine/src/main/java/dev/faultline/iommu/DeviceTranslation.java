@@ -21,6 +21,8 @@ final class DeviceTranslation implements InvalidationLog.Reader {
     private final DeviceTlb tlb;
     private final Attachments attachments;
     private final CounterWords counters;
+    /** Whether there is a TLB. Written by the thread inside, read by others. */
+    private volatile boolean usesTlb = true;
     /** The epoch up to which invalidations were obeyed. */
     private long obeyed;
 
@@ -41,12 +43,58 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         }
         counters.add(CounterWords.TLB_MISSES, 1);
         translation = ask(attachment, address, needed);
-        if (Translation.grants(translation, needed)) {
+        if (Translation.grants(translation, needed) && usesTlb) {
             // Needs no guard: this thread obeys every later invalidation before its next access, and looked the page up
             // after it obeyed every earlier one.
             tlb.insert(attachment.pasid(), address, translation, false);
         }
         return translation;
+    }
+
+    /** With a TLB, which the device fills as it needs to, or without one. */
+    void useTlb(boolean now) {
+        usesTlb = now;
+        tlb.clear();
+    }
+
+    boolean usesTlb() {
+        return usesTlb;
+    }
+
+    /**
+     * A translation request over the wire. What is granted is kept.
+     *
+     * @param shift of the rights asked for: those of privileged requests, or of others
+     * @return a translation, a fault, or 0 if nothing is attached
+     */
+    long request(int pasid, long address, boolean noWrite, int shift) {
+        Attachment attachment = attachments.get(pasid);
+        if (attachment == null) {
+            return 0;
+        }
+        long word = 0;
+        if (!noWrite) {
+            word = ask(attachment, address, (Translation.READ | Translation.WRITE) << shift);
+        }
+        if (noWrite || Translation.isFault(word)) {
+            word = ask(attachment, address, Translation.READ << shift);
+        }
+        if (!Translation.isFault(word)) {
+            tlb.insert(pasid, address, word, false);
+        }
+        return word;
+    }
+
+    /** An invalidation over the wire. */
+    void drop(int pasid, long address, int size, boolean global) {
+        counters.add(CounterWords.INVALIDATIONS, 1);
+        if (pasid == TlbTag.NO_PASID) {
+            tlb.invalidateEveryPasid(address, size, true);
+        } else if (global) {
+            tlb.invalidateEveryPasid(address, size, false);
+        } else {
+            tlb.invalidate(pasid, address, size);
+        }
     }
 
     /** A translation request: what the IOMMU answers. */

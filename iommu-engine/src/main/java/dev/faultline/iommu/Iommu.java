@@ -32,6 +32,7 @@ public final class Iommu implements AutoCloseable {
     private final Iotlb iotlb;
     private final InvalidationLog log;
     private final Stations stations;
+    private final Invalidations invalidations;
     private final PageRequestQueue pageRequests;
 
     /** Frames that a thread may still use: unmapped, but the wait for that thread ran out. */
@@ -64,6 +65,7 @@ public final class Iommu implements AutoCloseable {
         this.iotlb = new Iotlb(config.iotlbEntries());
         this.log = new InvalidationLog(words.asSlice(framesBytes, logBytes), config.logEntries());
         this.stations = new Stations(words.asSlice(framesBytes + logBytes, stationsBytes), config.stations(), log);
+        this.invalidations = new Invalidations(iotlb, log, stations, config.limitNs());
     }
 
     /**
@@ -150,6 +152,15 @@ public final class Iommu implements AutoCloseable {
      */
     public PageRequestQueue pageRequests() {
         return pageRequests;
+    }
+
+    /**
+     * Makes TLBs forget.
+     *
+     * @return the same for the life of this
+     */
+    public Invalidations invalidations() {
+        return invalidations;
     }
 
     /**

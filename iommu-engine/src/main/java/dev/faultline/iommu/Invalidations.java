@@ -1,0 +1,126 @@
+package dev.faultline.iommu;
+
+import dev.faultline.iommu.tlb.AtsRange;
+import dev.faultline.iommu.tlb.InvalidationLog;
+import dev.faultline.iommu.tlb.Iotlb;
+import dev.faultline.iommu.tlb.Stations;
+import dev.faultline.iommu.tlb.TlbTag;
+
+/**
+ * Makes the IOTLB and every device TLB forget: by address space, PASID, range, or everything. For who changes tables or attachments behind an
+ * {@link AddressSpace}'s back; its own {@code unmap} and {@code evict} have done it when they return.
+ *
+ * <p>Threads: any; also a handler on a thread that steps devices, between two steps, and for the device it answers. When a call returns, no access begun
+ * before it still uses what was to be forgotten. It may forget more than it was told. Progress: each call waits, a bounded time, until every thread that
+ * has entered a device is between two accesses; so its caller may hold no lock that such a thread waits for without stepping, awaiting or leaving. Units:
+ * bytes.
+ */
+public final class Invalidations {
+    private final Iotlb iotlb;
+    private final InvalidationLog log;
+    private final Stations stations;
+    private final long limitNs;
+
+    Invalidations(Iotlb iotlb, InvalidationLog log, Stations stations, long limitNs) {
+        this.iotlb = iotlb;
+        this.log = log;
+        this.stations = stations;
+        this.limitNs = limitNs;
+    }
+
+    /**
+     * Everything, of every address space.
+     *
+     * @throws QuiescenceTimeout if a thread has entered a device and does not step
+     */
+    public void everything() {
+        forget(Iotlb.ANY_DOMAIN, Iotlb.ANY_PASID, 0, -1L);
+    }
+
+    /**
+     * All of an address space, with every PASID and without.
+     *
+     * @param space which
+     * @throws QuiescenceTimeout if a thread has entered a device and does not step
+     */
+    public void space(AddressSpace space) {
+        forget(space.number(), Iotlb.ANY_PASID, 0, -1L);
+    }
+
+    /**
+     * All of a PASID in an address space.
+     *
+     * @param space which
+     * @param pasid which, or {@link dev.faultline.ring.FaultProducer#NO_PASID} for translations without
+     * @throws IllegalArgumentException if {@code pasid} is out of range
+     * @throws QuiescenceTimeout if a thread has entered a device and does not step
+     */
+    public void pasid(AddressSpace space, int pasid) {
+        Limits.inRange("pasid", pasid, TlbTag.NO_PASID, Device.MAX_PASID);
+        forget(space.number(), pasid, 0, -1L);
+    }
+
+    /**
+     * A range of an address space, with every PASID and without.
+     *
+     * @param space which
+     * @param address the first byte
+     * @param bytes 1 or more
+     * @throws IllegalArgumentException if {@code bytes} is below 1 or the addresses wrap round
+     * @throws QuiescenceTimeout if a thread has entered a device and does not step
+     */
+    public void range(AddressSpace space, long address, long bytes) {
+        forget(space.number(), Iotlb.ANY_PASID, address, last(address, bytes));
+    }
+
+    /**
+     * A range of a PASID in an address space.
+     *
+     * @param space which
+     * @param pasid which, or {@link dev.faultline.ring.FaultProducer#NO_PASID} for translations without
+     * @param address the first byte
+     * @param bytes 1 or more
+     * @throws IllegalArgumentException if {@code pasid} is out of range, {@code bytes} is below 1 or the addresses wrap round
+     * @throws QuiescenceTimeout if a thread has entered a device and does not step
+     */
+    public void range(AddressSpace space, int pasid, long address, long bytes) {
+        Limits.inRange("pasid", pasid, TlbTag.NO_PASID, Device.MAX_PASID);
+        forget(space.number(), pasid, address, last(address, bytes));
+    }
+
+    private static long last(long address, long bytes) {
+        long last = address + bytes - 1;
+        if (bytes < 1 || Long.compareUnsigned(last, address) < 0) {
+            throw new IllegalArgumentException(
+                    "bytes=" + bytes + ": allowed 1 to the end of all addresses from 0x" + Long.toHexString(address));
+        }
+        return last;
+    }
+
+    private void forget(int domain, int pasid, long first, long last) {
+        stations.mayWait();
+        long epoch = 0;
+        long from = first & -Frames.BYTES;
+        while (true) {
+            // The largest aligned piece that begins here and does not reach beyond the end.
+            int size = Math.min(Long.numberOfTrailingZeros(from >>> Frames.SHIFT), AtsRange.EVERYTHING);
+            while (size > 0 && Long.compareUnsigned(end(from, size), last | (Frames.BYTES - 1)) > 0) {
+                size--;
+            }
+            iotlb.invalidate(domain, pasid, from, size);
+            epoch = log.append(domain, pasid, from, size);
+            if (Long.compareUnsigned(end(from, size), last) >= 0) {
+                break;
+            }
+            from = end(from, size) + 1;
+        }
+        String stuck = stations.await(epoch, limitNs);
+        if (stuck != null) {
+            throw new QuiescenceTimeout(stuck, limitNs);
+        }
+    }
+
+    private static long end(long from, int size) {
+        return size == AtsRange.EVERYTHING ? -1L : from + (1L << (Frames.SHIFT + size)) - 1;
+    }
+}
