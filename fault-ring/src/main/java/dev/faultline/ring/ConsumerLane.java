@@ -15,14 +15,27 @@ import java.util.concurrent.atomic.AtomicLongArray;
  * <p>Threads: the consumer's, but for {@link #answerLater} and {@link #isOpen}. What the other side has laid out is read from the
  * lane's header, and what it writes is checked; it is written to in the submission ring only.
  *
- * <p>A claim for each slot says which cookie the consumer has been given and not answered. The consumer sets it at delivery and
- * clears it with its answer; another thread that answers LATER takes it by compare-and-set; the hand-over of the cookie orders the
- * delivery before that. If the consumer and another thread answer one cookie at once, both may be told OK; the response table takes
- * one, and counts the other stale.
+ * <p>A claim for each slot says which cookie the consumer has been given, whether it waits for an answer (OPEN) and whether its
+ * read has to be given back (OWED). The consumer sets it at delivery and clears it with its answer; another thread that answers
+ * LATER takes OPEN away by compare-and-set, and so does the consumer with OWED while OPEN stays; the hand-over of the cookie orders
+ * the delivery before that. If the consumer and another thread answer one cookie at once, both may be told OK; the response table
+ * takes one, and counts the other stale.
+ *
+ * <pre>{@code
+ *  0        32     33     34                       64
+ *  +--------+------+------+-------------------------+
+ *  | cookie | OPEN | OWED | revoked at delivery     |
+ *  +--------+------+------+-------------------------+
+ * }</pre>
  */
 abstract class ConsumerLane extends PaddedBefore {
     /** Elements before the first slot and after the last that keep them off their neighbours' lines. */
     private static final int SLACK = CacheLine.BYTES / Integer.BYTES;
+
+    private static final long OPEN = 1L << 32;
+    private static final long OWED = 1L << 33;
+    private static final int REVOKED_SHIFT = 34;
+    private static final int REVOKED_MASK = -1 >>> (REVOKED_SHIFT - Integer.SIZE);
 
     final Lane lane;
 
@@ -47,12 +60,14 @@ abstract class ConsumerLane extends PaddedBefore {
     /** The user data of the stream of submissions. */
     private long streamUserData;
 
-    /** For each slot {@code u32 cookie, u32 revoked at delivery}; the cookie is 0 when there is nothing to answer. */
+    /** What the group completed last came with: the next one may have the same. */
+    private long lastUserData;
+
+    private long lastRaisedAtNs;
+
     private final AtomicLongArray claims;
 
-    /** For each slot the cookie whose read has not been posted again, or 0; and what that read was posted with. */
-    private final int[] owedCookies;
-
+    /** For each slot what the read that is owed was posted with. */
     private final long[] owedUserData;
 
     private ConsumerLane(Lane lane) {
@@ -65,7 +80,6 @@ abstract class ConsumerLane extends PaddedBefore {
         this.answerWords = layout.answerWords();
         this.allocation = layout.allocation();
         this.claims = new AtomicLongArray(allocation + 2 * SLACK);
-        this.owedCookies = new int[allocation + 2 * SLACK];
         this.owedUserData = new long[allocation + 2 * SLACK];
         this.buffers = layout.buffersOffset();
         this.bufferBytes = layout.bufferBytes();
@@ -137,21 +151,20 @@ abstract class ConsumerLane extends PaddedBefore {
             return Result.STALE;
         }
         int i = SLACK + slot;
-        boolean later = (code & LaneLayout.CODE_LATER) != 0;
-        // A read is given back once, whatever became of its group, and never beyond what the lane can hold.
-        boolean reposts = false;
-        if (owedCookies[i] == cookie) {
-            reposts = (code & LaneLayout.CODE_REPOST) != 0 && reads < mostReads;
-            if (reposts || !later) {
-                owedCookies[i] = 0;
-            }
-        }
-        int repost = reposts ? LaneLayout.CODE_REPOST : 0;
         long claim = claims.getPlain(i);
-        boolean stale = (int) claim != cookie;
-        if (!stale && isRevoked(slot, claim)) {
+        if ((int) claim != cookie) {
+            return Result.STALE;
+        }
+        boolean stale = (claim & OPEN) == 0 || isRevoked(slot, claim);
+        // A read is given back once, whatever became of its group, and never beyond what the lane can hold.
+        boolean reposts = (code & LaneLayout.CODE_REPOST) != 0 && (claim & OWED) != 0 && reads < mostReads;
+        int repost = reposts ? LaneLayout.CODE_REPOST : 0;
+        boolean later = (code & LaneLayout.CODE_LATER) != 0;
+        if (!later) {
             claims.setPlain(i, 0);
-            stale = true;
+        } else if (reposts) {
+            // Not a plain store: another thread may take OPEN away at this moment.
+            claims.accumulateAndGet(i, ~OWED, (now, mask) -> now & mask);
         }
         if (stale || later) {
             if (reposts) {
@@ -159,7 +172,6 @@ abstract class ConsumerLane extends PaddedBefore {
             }
             return stale ? Result.STALE : Result.OK;
         }
-        claims.setPlain(i, 0);
         stage(cookie, (code & ~LaneLayout.CODE_REPOST) | repost, owedUserData[i]);
         return Result.OK;
     }
@@ -170,8 +182,14 @@ abstract class ConsumerLane extends PaddedBefore {
         if (cookie == 0 || slot >= allocation) {
             return Result.STALE;
         }
-        long claim = claims.get(SLACK + slot);
-        if ((int) claim != cookie || !claims.compareAndSet(SLACK + slot, claim, 0) || isRevoked(slot, claim)) {
+        long claim;
+        do {
+            claim = claims.get(SLACK + slot);
+            if ((int) claim != cookie || (claim & OPEN) == 0) {
+                return Result.STALE;
+            }
+        } while (!claims.compareAndSet(SLACK + slot, claim, claim & ~OPEN));
+        if (isRevoked(slot, claim)) {
             return Result.STALE;
         }
         lane.answerFromOutside(cookie, code);
@@ -185,14 +203,14 @@ abstract class ConsumerLane extends PaddedBefore {
             return false;
         }
         long claim = claims.get(SLACK + slot);
-        return (int) claim == cookie && !isRevoked(slot, claim);
+        return (int) claim == cookie && (claim & OPEN) != 0 && !isRevoked(slot, claim);
     }
 
     private boolean isRevoked(int slot, long claim) {
         // Acquire: if the count moved, the cookies it was raised for are seen. Unmoved since delivery: nothing was
         // revoked.
         int revoked = SharedWords.getIntAcquire(memory, LaneLayout.REVOKED_OFFSET);
-        if (revoked == (int) (claim >>> 32)) {
+        if ((revoked & REVOKED_MASK) == (int) (claim >>> REVOKED_SHIFT)) {
             return false;
         }
         int cookie = SharedWords.getIntOpaque(memory, layout.revokedCookiesOffset() + (long) slot * Integer.BYTES);
@@ -267,32 +285,37 @@ abstract class ConsumerLane extends PaddedBefore {
                 batch <<= 1;
             }
             long entry = completions.entry();
-            long userData = SharedWords.getLong(memory, entry + LaneLayout.COMPLETION_USER_DATA);
             int kind = LaneLayout.kind(completion);
             if (kind == LaneLayout.KIND_GROUP) {
-                group(handler, view, entry, completion, userData);
+                lastUserData = SharedWords.getLong(memory, entry + LaneLayout.COMPLETION_USER_DATA);
+                lastRaisedAtNs = SharedWords.getLong(memory, entry + LaneLayout.COMPLETION_RAISED_AT);
+                group(handler, view, entry, completion);
+            } else if (kind == LaneLayout.KIND_GROUP_AGAIN) {
+                group(handler, view, entry, completion);
             } else {
                 completions.advance();
+                long userData = SharedWords.getLong(memory, entry + LaneLayout.COMPLETION_USER_DATA);
                 ended(handler, kind, (int) completion, userData);
             }
         }
         return n;
     }
 
-    private void group(CompletionHandler handler, FaultGroup view, long entry, long completion, long userData) {
+    private void group(CompletionHandler handler, FaultGroup view, long entry, long completion) {
         int size = LaneLayout.size(completion);
         long base = size == 1 ? entry + LaneLayout.COMPLETION_RECORD : buffers + completions.index() * bufferBytes;
         completions.advance();
-        int cookie =
-                view.show(memory, base, size, SharedWords.getLong(memory, entry + LaneLayout.COMPLETION_RAISED_AT));
+        int cookie = view.show(memory, base, size, lastRaisedAtNs);
         int slot = cookies.slot(cookie);
         if (size < 1 || size > layout.largestGroup() || slot >= allocation) {
             throw new IllegalStateException("group of " + size + " with cookie 0x" + Integer.toHexString(cookie)
                     + " in a completion of lane=" + layout.lane() + ": the memory was written by somebody else");
         }
-        owedCookies[SLACK + slot] = cookie;
-        owedUserData[SLACK + slot] = userData;
-        claims.setPlain(SLACK + slot, (cookie & 0xffff_ffffL) | completion << 32);
+        long userData = lastUserData;
+        if (owedUserData[SLACK + slot] != userData) {
+            owedUserData[SLACK + slot] = userData;
+        }
+        claims.setPlain(SLACK + slot, (cookie & 0xffff_ffffL) | OPEN | OWED | completion << REVOKED_SHIFT);
         reads--;
         handler.group(userData, view);
     }
@@ -318,7 +341,7 @@ abstract class ConsumerLane extends PaddedBefore {
             }
             default ->
                 throw new IllegalStateException("kind=" + kind + " in a completion of lane=" + layout.lane()
-                        + ": allowed 1 to 5; the memory was written by somebody else");
+                        + ": allowed 1 to 6; the memory was written by somebody else");
         }
     }
 

@@ -22,8 +22,12 @@ public final class FaultGroup extends ShownGroup {
     public FaultGroup() {}
 
     /** Shows another group, and returns its cookie, read once. */
+    @SuppressWarnings("MemorySegmentReferenceEquality") // the same object need not be written again
     int show(MemorySegment newMemory, long newBase, int newSize, long newRaisedAtNs) {
-        memory = newMemory;
+        // Mostly the same, and a reference costs two stores.
+        if (memory != newMemory) {
+            memory = newMemory;
+        }
         base = newBase;
         size = newSize;
         raisedAtNs = newRaisedAtNs;

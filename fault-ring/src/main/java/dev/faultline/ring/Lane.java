@@ -84,6 +84,11 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
     private int revoked;
     private int lastCookie;
 
+    /** User data and time of the group completed last; no group has them at first. */
+    private long lastUserData;
+
+    private long lastRaisedAtNs;
+
     /** The user data that submissions use, until it is set anew. */
     private long streamUserData;
 
@@ -173,7 +178,6 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
             if (!table.hasFree()) {
                 return Result.FULL;
             }
-            counts.countRaised();
             if (last && !reads.isEmpty() && !table.hasWaiting()) {
                 deliverStraight(tag, flags, device, pasidOnWire, group, address, access, length);
                 publishFullBatch();
@@ -204,8 +208,7 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
             long tag, int flags, int device, int pasid, int group, long address, int access, int length) {
         int cookie = table.addDelivered(tag, device, nowNs);
         long entry = completions.next();
-        SharedWords.putLong(memory, entry + LaneLayout.COMPLETION_USER_DATA, reads.take());
-        SharedWords.putLong(memory, entry + LaneLayout.COMPLETION_RAISED_AT, nowNs);
+        int kind = nameOrigin(entry, reads.take(), nowNs);
         PageFaultLayout.write(
                 memory,
                 entry + LaneLayout.COMPLETION_RECORD,
@@ -217,7 +220,22 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
                 address,
                 length,
                 cookie);
-        completions.stage(LaneLayout.completion(LaneLayout.KIND_GROUP, 1, revoked));
+        completions.stage(LaneLayout.completion(kind, 1, revoked));
+    }
+
+    /**
+     * Writes a group's user data and time into its completion, unless they are those of the group before; says which kind of
+     * completion that makes.
+     */
+    private int nameOrigin(long entry, long userData, long raisedAtNs) {
+        if (userData == lastUserData && raisedAtNs == lastRaisedAtNs) {
+            return LaneLayout.KIND_GROUP_AGAIN;
+        }
+        SharedWords.putLong(memory, entry + LaneLayout.COMPLETION_USER_DATA, userData);
+        SharedWords.putLong(memory, entry + LaneLayout.COMPLETION_RAISED_AT, raisedAtNs);
+        lastUserData = userData;
+        lastRaisedAtNs = raisedAtNs;
+        return LaneLayout.KIND_GROUP;
     }
 
     private void publishFullBatch() {
@@ -246,8 +264,7 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
         while ((slot = table.firstWaiting()) != NONE && !reads.isEmpty()) {
             long entry = completions.next();
             int size = table.size(slot);
-            SharedWords.putLong(memory, entry + LaneLayout.COMPLETION_USER_DATA, reads.take());
-            SharedWords.putLong(memory, entry + LaneLayout.COMPLETION_RAISED_AT, table.raisedAtNs(slot));
+            int kind = nameOrigin(entry, reads.take(), table.raisedAtNs(slot));
             long to = size == 1
                     ? entry + LaneLayout.COMPLETION_RECORD
                     : layout.buffersOffset() + completions.index() * layout.bufferBytes();
@@ -258,7 +275,7 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
                         table.recordMemory(), table.record(slot, 0), memory, to, (long) size * PageFaultLayout.SIZE);
             }
             table.setDelivered(slot);
-            completions.stage(LaneLayout.completion(LaneLayout.KIND_GROUP, size, revoked));
+            completions.stage(LaneLayout.completion(kind, size, revoked));
         }
     }
 
@@ -627,7 +644,7 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
             long userData = reads.oldestUserData();
             end(LaneLayout.KIND_CLOSED, userData, reads.takeRun());
         }
-        accountingAtClose = counts.with(table.outstanding());
+        accountingAtClose = counts.with(table.begun(), table.outstanding());
         lastCookie = table.newestCookie();
         completions.publish();
         closed = true;
@@ -694,7 +711,7 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
                 return atClose != null ? atClose : Accounting.ZERO;
             }
             try {
-                seen = counts.with(table.outstanding());
+                seen = counts.with(table.begun(), table.outstanding());
             } finally {
                 letGo();
             }
@@ -704,7 +721,7 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
 
     private Accounting accountingHere() {
         Accounting atClose = accountingAtClose;
-        return atClose != null ? atClose : counts.with(table.outstanding());
+        return atClose != null ? atClose : counts.with(table.begun(), table.outstanding());
     }
 
     String dump() {

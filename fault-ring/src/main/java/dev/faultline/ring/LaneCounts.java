@@ -6,7 +6,6 @@ import java.util.Map;
 
 /** What a lane has counted. Threads: the one inside the lane. */
 abstract class LaneCounts extends PaddedBefore {
-    private long raised;
     private long moreRequests;
     private long answered;
     private long lateAnswers;
@@ -18,11 +17,6 @@ abstract class LaneCounts extends PaddedBefore {
 
     static LaneCounts zero() {
         return new Alone();
-    }
-
-    /** A group was begun, by its first request. */
-    void countRaised() {
-        raised++;
     }
 
     /** A request that is not the first of its group. */
@@ -56,7 +50,13 @@ abstract class LaneCounts extends PaddedBefore {
         droppedBy[rule.ordinal()]++;
     }
 
-    Accounting with(long outstanding) {
+    /**
+     * All counts.
+     *
+     * @param raised groups begun, as the table counts them
+     * @param outstanding groups open, counted one by one
+     */
+    Accounting with(long raised, long outstanding) {
         Map<AutoAnswer, Long> auto = new EnumMap<>(AutoAnswer.class);
         long autoAnswered = 0;
         for (AutoAnswer why : AutoAnswer.values()) {

@@ -26,7 +26,8 @@ import java.lang.foreign.MemorySegment;
  *
  * <p>Completion, 64 bytes: the record lies inside for a group of one; a larger group lies in the group buffer that belongs to the
  * entry's index. The stamp's low bits, see {@link Stamps}: 32 bits of value (for a group the low bits of revoked at delivery;
- * else how many reads, or what the engine returned), 12 bits of size, 4 bits of kind.
+ * else how many reads, or what the engine returned), 12 bits of size, 4 bits of kind. A kind of its own says of a group that its
+ * user data and time are those of the group before it, and are not written.
  *
  * <pre>{@code
  *  0       8          16            24                                64
@@ -93,6 +94,9 @@ record LaneLayout(int largestGroup, int allocation, int completionEntries, int s
     /** A command that the engine does not know, or could not do. */
     static final int KIND_REFUSED = 5;
 
+    /** A group whose user data and time are those of the group before it in the ring, and not written again. */
+    static final int KIND_GROUP_AGAIN = 6;
+
     private static final int ARGUMENT_SHIFT = 32;
     private static final int OPCODE_SHIFT = 40;
 
@@ -130,8 +134,8 @@ record LaneLayout(int largestGroup, int allocation, int completionEntries, int s
     /** Words to set the stream's user data. */
     static final int USER_DATA_WORDS = 2;
 
-    /** Words of the submission ring for what is no answer. */
-    static final int CONTROL_WORDS = 3 * CONTROL_ENTRIES;
+    /** Words of the submission ring for what is no answer, and the one that stays free. */
+    static final int CONTROL_WORDS = 3 * CONTROL_ENTRIES + 1;
 
     private static final int MOST_ENTRIES = (1 << 20) + CONTROL_ENTRIES + 1;
     private static final int PAGE_BYTES = 4096;

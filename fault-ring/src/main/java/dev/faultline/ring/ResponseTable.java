@@ -66,17 +66,26 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
     private final int[] free;
 
     private final int freeMask;
-    private int freeHead;
-    private int freeTail;
+
+    /** Slots ever taken: so many groups were begun. */
+    private long begun;
+
+    /** Slots ever given back, and those there were at first. */
+    private long freed;
 
     /** Cookies of open groups, and of some that were: a circle, oldest first, at least twice as large as there are slots. */
     private final int[] open;
 
     private final int openMask;
     private int openHead;
-    private int openTail;
 
-    /** From here on in the circle no read has taken a group; there may be answered ones among them. */
+    /** Where the circle ends, less {@link #begun}: a group that is whole when it is begun moves both at once. */
+    private int openTailAhead;
+
+    /** Whether there are groups that no read has taken. */
+    private boolean waits;
+
+    /** If so, from here on in the circle; there may be answered ones among them. */
     private int firstWaiting;
 
     /** From here on in the circle groups became whole since the clock was read. */
@@ -108,7 +117,7 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
             words[at(slot) + COOKIE_STATE] = cookieState(FREE, cookie);
             free[SLACK + slot] = slot;
         }
-        this.freeTail = slots;
+        this.freed = slots;
     }
 
     static ResponseTable of(LaneLayout layout, Cookies cookies, int lastCookie) {
@@ -168,8 +177,13 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
     }
 
     private void name(int slot, int size, long tag, int device) {
-        words[at(slot) + TAG] = tag;
-        words[at(slot) + SIZE_DEVICE] = size | (long) device << 32;
+        int at = at(slot);
+        words[at + TAG] = tag;
+        long sizeDevice = size | (long) device << 32;
+        // Mostly it is what the slot had last. A store is dear where a line of the rings is waited for.
+        if (words[at + SIZE_DEVICE] != sizeDevice) {
+            words[at + SIZE_DEVICE] = sizeDevice;
+        }
     }
 
     private int next(int slot) {
@@ -187,17 +201,22 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
     // ---- free ----
 
     boolean hasFree() {
-        return freeHead != freeTail;
+        return begun != freed;
     }
 
     int used() {
-        return slots - (freeTail - freeHead);
+        return slots - (int) (freed - begun);
+    }
+
+    /** Groups ever begun. */
+    long begun() {
+        return begun;
     }
 
     /** Takes a slot for a new group, with its next cookie; there has to be one. */
     private int take(int state) {
-        int slot = free[SLACK + (freeHead & freeMask)];
-        freeHead++;
+        int slot = free[SLACK + ((int) begun & freeMask)];
+        begun++;
         int word = at(slot) + COOKIE_STATE;
         words[word] = cookieState(state, cookies.next((int) words[word]));
         return slot;
@@ -206,8 +225,8 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
     /** Gives a slot back that is on no list. */
     void free(int slot) {
         setState(slot, FREE);
-        free[SLACK + (freeTail & freeMask)] = slot;
-        freeTail++;
+        free[SLACK + ((int) freed & freeMask)] = slot;
+        freed++;
     }
 
     // ---- assembling ----
@@ -234,6 +253,7 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
     /** Begins a group; there has to be a free slot. */
     int takeAssembling() {
         int slot = take(ASSEMBLING);
+        openTailAhead--;
         words[at(slot) + SIZE_DEVICE] = 0;
         setLinks(slot, NONE, assemblingHead);
         if (assemblingHead != NONE) {
@@ -279,26 +299,33 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
     void addWaiting(int slot, long nowNs) {
         setState(slot, WAITING);
         words[at(slot) + RAISED_AT] = nowNs;
-        append(cookie(slot));
+        if (openTail() - openHead > openMask) {
+            makeRoom();
+        }
+        if (!waits) {
+            waits = true;
+            firstWaiting = openTail();
+        }
+        open[SLACK + (openTail() & openMask)] = cookie(slot);
+        openTailAhead++;
     }
 
     /** A group of one goes straight into a read: no other waits, and there is a free slot. Returns its cookie. */
     int addDelivered(long tag, int device, long nowNs) {
+        if (openTail() - openHead > openMask) {
+            makeRoom();
+        }
+        int place = SLACK + (openTail() & openMask);
         int slot = take(DELIVERED);
         words[at(slot) + RAISED_AT] = nowNs;
         name(slot, 1, tag, device);
         int cookie = cookie(slot);
-        append(cookie);
-        firstWaiting = openTail;
+        open[place] = cookie;
         return cookie;
     }
 
-    private void append(int cookie) {
-        if (openTail - openHead > openMask) {
-            makeRoom();
-        }
-        open[SLACK + (openTail & openMask)] = cookie;
-        openTail++;
+    private int openTail() {
+        return (int) begun + openTailAhead;
     }
 
     /** The slot of the open group at a place in the circle; NONE if it was answered, and its slot perhaps used again. */
@@ -313,9 +340,10 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
     /** Takes out what is answered: half of what the circle holds, at least. */
     private void makeRoom() {
         int to = openHead;
+        int end = openTail();
         int waiting = firstWaiting;
         int unstamped = firstUnstamped;
-        for (int i = openHead; i != openTail; i++) {
+        for (int i = openHead; i != end; i++) {
             if (i == waiting) {
                 firstWaiting = to;
             }
@@ -326,23 +354,23 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
                 open[SLACK + (to++ & openMask)] = open[SLACK + (i & openMask)];
             }
         }
-        if (waiting == openTail) {
-            firstWaiting = to;
-        }
-        if (unstamped == openTail) {
+        waits &= firstWaiting != to;
+        if (unstamped == end) {
             firstUnstamped = to;
         }
-        openTail = to;
+        openTailAhead -= end - to;
     }
 
     /** The oldest open group; NONE if there is none. */
     int firstOpen() {
         int slot = NONE;
-        while (openHead != openTail && (slot = openAt(openHead)) == NONE) {
+        int end = openTail();
+        while (openHead != end && (slot = openAt(openHead)) == NONE) {
             openHead++;
         }
-        if (firstWaiting - openHead < 0) {
+        if (waits && firstWaiting - openHead < 0) {
             firstWaiting = openHead;
+            waits = openHead != end;
         }
         if (firstUnstamped - openHead < 0) {
             firstUnstamped = openHead;
@@ -355,13 +383,15 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
      * no read has taken first, the newest first, then those that were delivered, in their order.
      */
     void forEachOpen(IntConsumer action) {
-        for (int i = openTail - 1; i - firstWaiting >= 0; i--) {
+        int end = openTail();
+        int delivered = waits ? firstWaiting : end;
+        for (int i = end - 1; i - delivered >= 0; i--) {
             int slot = openAt(i);
             if (slot != NONE) {
                 action.accept(slot);
             }
         }
-        for (int i = openHead; firstWaiting - i > 0; i++) {
+        for (int i = openHead; delivered - i > 0; i++) {
             int slot = openAt(i);
             if (slot != NONE) {
                 action.accept(slot);
@@ -370,21 +400,25 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
     }
 
     boolean hasWaiting() {
-        return firstWaiting != openTail;
+        return waits;
     }
 
     /** The oldest open group that no read has taken; NONE if there is none. */
     int firstWaiting() {
-        int slot = NONE;
-        while (firstWaiting != openTail && (slot = openAt(firstWaiting)) == NONE) {
-            firstWaiting++;
+        int end = openTail();
+        while (waits) {
+            int slot = openAt(firstWaiting);
+            if (slot != NONE) {
+                return slot;
+            }
+            waits = ++firstWaiting != end;
         }
-        return slot;
+        return NONE;
     }
 
     /** The oldest waiting group has gone into a read. */
     void setDelivered(int slot) {
-        firstWaiting++;
+        waits = ++firstWaiting != openTail();
         setState(slot, DELIVERED);
     }
 
@@ -395,15 +429,16 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
      * @param toleranceNs what is not long ago
      */
     void stamp(long nowNs, long toleranceNs) {
+        int end = openTail();
         if (nowNs - stampedAtNs > toleranceNs) {
-            for (; firstUnstamped != openTail; firstUnstamped++) {
+            for (; firstUnstamped != end; firstUnstamped++) {
                 int slot = openAt(firstUnstamped);
                 if (slot != NONE) {
                     words[at(slot) + RAISED_AT] = nowNs;
                 }
             }
         }
-        firstUnstamped = openTail;
+        firstUnstamped = end;
         stampedAtNs = nowNs;
     }
 
@@ -461,7 +496,7 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
 
     /** The newest cookie given, in the circle of cookies: slots are used in turn, so it is near the one that was used last. */
     int newestCookie() {
-        int newest = cookie(free[SLACK + (freeHead - 1 & freeMask)]);
+        int newest = cookie(free[SLACK + ((int) begun - 1 & freeMask)]);
         for (int slot = 0; slot < slots; slot++) {
             if (cookie(slot) - newest > 0) {
                 newest = cookie(slot);

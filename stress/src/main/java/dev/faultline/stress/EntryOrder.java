@@ -30,15 +30,21 @@ public final class EntryOrder {
 
     /** Both ends of a ring of entries, and of one of words back, in plain Java memory; an entry holds one number seven times. */
     private static final class Ends {
-        private static final int CAPACITY = 2;
-        private static final long WORDS = CacheLine.BYTES;
-        private static final long TAKEN = 2L * CacheLine.BYTES;
+        private static final int WORD_CAPACITY = 2;
+        private static final long WORDS = 2L * CacheLine.BYTES;
+        private static final long TAKEN = 3L * CacheLine.BYTES;
 
-        private final MemorySegment memory = MemorySegment.ofArray(new long[3 * CacheLine.BYTES / Long.BYTES]);
-        final EntryWriter writer = EntryWriter.of(memory, 0, CAPACITY);
-        final EntryReader reader = EntryReader.of(memory, 0, CAPACITY);
-        final WordWriter wordWriter = WordWriter.of(memory, WORDS, 1, memory, TAKEN);
-        final WordReader wordReader = WordReader.of(memory, WORDS, 1, memory, TAKEN);
+        private final MemorySegment memory = MemorySegment.ofArray(new long[4 * CacheLine.BYTES / Long.BYTES]);
+        final EntryWriter writer;
+        final EntryReader reader;
+        final WordWriter wordWriter = WordWriter.of(memory, WORDS, WORD_CAPACITY, memory, TAKEN);
+        final WordReader wordReader = WordReader.of(memory, WORDS, WORD_CAPACITY, memory, TAKEN);
+
+        /** With a ring of so many entries: one more than are staged at once. */
+        Ends(int entries) {
+            writer = EntryWriter.of(memory, 0, entries);
+            reader = EntryReader.of(memory, 0, entries);
+        }
 
         void write(long value) {
             long entry = writer.next();
@@ -90,7 +96,7 @@ public final class EntryOrder {
     @Outcome(expect = Expect.FORBIDDEN, desc = "Second without first, or an entry with old bytes.")
     @State
     public static class OneByOne {
-        private final Ends ends = new Ends();
+        private final Ends ends = new Ends(2);
 
         /** Made by jcstress, once for each run of the two actors. */
         public OneByOne() {}
@@ -123,7 +129,7 @@ public final class EntryOrder {
     @Outcome(expect = Expect.FORBIDDEN, desc = "One without the other, or an entry with old bytes.")
     @State
     public static class Batch {
-        private final Ends ends = new Ends();
+        private final Ends ends = new Ends(3);
 
         /** Made by jcstress, once for each run of the two actors. */
         public Batch() {}
@@ -155,7 +161,7 @@ public final class EntryOrder {
     @Outcome(expect = Expect.FORBIDDEN, desc = "Overwritten while it was read, or read again with old bytes.")
     @State
     public static class Reuse {
-        private final Ends ends = new Ends();
+        private final Ends ends = new Ends(2);
 
         /** Made by jcstress, once for each run of the two actors. */
         public Reuse() {
@@ -193,14 +199,14 @@ public final class EntryOrder {
         }
     }
 
-    /** A ring of one word, full: the next takes its place when it was taken. */
+    /** A ring with room for one word, full: there is room for the next when that was taken. */
     @JCStressTest
     @Outcome(id = "1, 0", expect = Expect.ACCEPTABLE, desc = "take first -> reader -> second, or no room yet")
     @Outcome(id = "1, 2", expect = Expect.ACCEPTABLE, desc = "take first -> give back -> second -> take second")
     @Outcome(expect = Expect.FORBIDDEN, desc = "Overwritten before it was taken, or taken twice.")
     @State
     public static class WordAgain {
-        private final Ends ends = new Ends();
+        private final Ends ends = new Ends(2);
 
         /** Made by jcstress, once for each run of the two actors. */
         public WordAgain() {

@@ -24,7 +24,7 @@ public abstract class WordReader extends PaddedBefore {
     private WordReader(MemorySegment memory, long base, int capacity, MemorySegment takenMemory, long takenOffset) {
         this.memory = memory;
         this.base = base;
-        this.capacity = Stamps.checkCapacity(capacity, 1, Stamps.WORD_BYTES, base, memory.byteSize());
+        this.capacity = Stamps.checkCapacity(capacity, 2, Stamps.WORD_BYTES, base, memory.byteSize());
         this.takenMemory = takenMemory;
         this.takenOffset = takenOffset;
     }
@@ -34,7 +34,7 @@ public abstract class WordReader extends PaddedBefore {
      *
      * @param memory where the ring is
      * @param base its first byte
-     * @param capacity words
+     * @param capacity words, 2 or more
      * @param takenMemory where this end says how many words it has taken
      * @param takenOffset the byte at which it does
      * @return the end

@@ -17,20 +17,20 @@ public abstract class WordWriter extends PaddedBefore {
     private final MemorySegment takenMemory;
     private final long takenOffset;
     private int index;
-    private int staged;
     private long lap = Stamps.FIRST_LAP;
-    private long written;
+    private long writtenInFormerLaps;
     private long takenSeen;
 
-    /** The word that publishes the batch, and where it goes, while {@link #staged} is not 0. */
-    private long heldWord;
+    /** The index up to which words are published: what is staged begins there. */
+    private int published;
 
-    private long heldOffset;
+    /** The word that publishes the batch, while there is one. */
+    private long heldWord;
 
     private WordWriter(MemorySegment memory, long base, int capacity, MemorySegment takenMemory, long takenOffset) {
         this.memory = memory;
         this.base = base;
-        this.capacity = Stamps.checkCapacity(capacity, 1, Stamps.WORD_BYTES, base, memory.byteSize());
+        this.capacity = Stamps.checkCapacity(capacity, 2, Stamps.WORD_BYTES, base, memory.byteSize());
         this.takenMemory = takenMemory;
         this.takenOffset = takenOffset;
     }
@@ -40,7 +40,7 @@ public abstract class WordWriter extends PaddedBefore {
      *
      * @param memory where the ring is
      * @param base its first byte
-     * @param capacity words
+     * @param capacity words, 2 or more
      * @param takenMemory where the other end says how many words it has taken
      * @param takenOffset the byte at which it does
      * @return the end
@@ -52,24 +52,29 @@ public abstract class WordWriter extends PaddedBefore {
     }
 
     /**
-     * Whether words can be staged; looks at the other end's word when no room is known of.
+     * Whether words can be staged; looks at the other end's word when no room is known of. One word of the ring stays free, so
+     * that a ring full of staged words is not taken for one with none.
      *
      * @param words how many
      * @return true if there is room for them
      */
     public boolean hasRoom(int words) {
-        return written - takenSeen <= capacity - words || hasNewRoom(words);
+        return written() - takenSeen < capacity - words || hasNewRoom(words);
     }
 
     private boolean hasNewRoom(int words) {
         // Acquire: the other end's reads of the words are over before its count passes them, so they may be
         // overwritten.
         long taken = SharedWords.getLongAcquire(takenMemory, takenOffset);
-        if (taken < takenSeen || taken > written) {
+        if (taken < takenSeen || taken > written()) {
             return false;
         }
         takenSeen = taken;
-        return written - taken <= capacity - words;
+        return written() - taken < capacity - words;
+    }
+
+    private long written() {
+        return writtenInFormerLaps + index;
     }
 
     /**
@@ -78,33 +83,36 @@ public abstract class WordWriter extends PaddedBefore {
      * @param low 48 bits, not 0
      */
     public void stage(long low) {
-        long offset = base + (long) index * Stamps.WORD_BYTES;
         long word = lap | low;
-        if (staged++ == 0) {
+        if (index == published) {
             heldWord = word;
-            heldOffset = offset;
         } else {
             // Release, as it is read by itself once the first of the batch has been seen.
-            SharedWords.setLongRelease(memory, offset, word);
+            SharedWords.setLongRelease(memory, offset(index), word);
         }
-        written++;
         if (++index == capacity) {
             index = 0;
+            writtenInFormerLaps += capacity;
             lap = Stamps.nextLap(lap);
         }
     }
 
     /** How many words are staged and not published. */
     public int staged() {
-        return staged;
+        int staged = index - published;
+        return staged < 0 ? staged + capacity : staged;
+    }
+
+    private long offset(int place) {
+        return base + (long) place * Stamps.WORD_BYTES;
     }
 
     /** Lets the other end see every word staged. */
     public void publish() {
-        if (staged != 0) {
+        if (index != published) {
             // Release: what was written before, here and elsewhere, is seen by whoever sees this word.
-            SharedWords.setLongRelease(memory, heldOffset, heldWord);
-            staged = 0;
+            SharedWords.setLongRelease(memory, offset(published), heldWord);
+            published = index;
         }
     }
 
