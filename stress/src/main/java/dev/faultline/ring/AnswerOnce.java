@@ -6,6 +6,7 @@ import org.openjdk.jcstress.annotations.JCStressMeta;
 import org.openjdk.jcstress.annotations.JCStressTest;
 import org.openjdk.jcstress.annotations.Outcome;
 import org.openjdk.jcstress.annotations.State;
+import org.openjdk.jcstress.infra.results.LLLL_Result;
 import org.openjdk.jcstress.infra.results.LLL_Result;
 import org.openjdk.jcstress.infra.results.LL_Result;
 import org.openjdk.jcstress.infra.results.L_Result;
@@ -233,6 +234,42 @@ public final class AnswerOnce {
         private void end(Loop loop, LLL_Result r) {
             if (meeting.isLast()) {
                 r.r3 = loop.settle();
+            }
+        }
+    }
+
+    /** A thread answers, and tries again, while the consumer says LATER and posts the read again. */
+    @JCStressTest
+    @Outcome(id = "OK, OK, STALE, SUCCESS", expect = Expect.ACCEPTABLE, desc = "LATER -> answer")
+    @Outcome(
+            id = "STALE, OK, STALE, SUCCESS",
+            expect = Expect.ACCEPTABLE,
+            desc = "answer -> LATER finds out, and posts")
+    @Outcome(expect = Expect.FORBIDDEN, desc = "Told OK twice, or never, or the read lost.")
+    @State
+    public static class LaterAgainstRepost {
+        private final Meeting<Loop> meeting = new Meeting<>();
+
+        /** Says LATER, as the consumer. */
+        @Actor
+        public void consumer(LLLL_Result r) {
+            Loop loop = meeting.open(Loop::delivered);
+            r.r1 = loop.postponeAndRepost();
+            end(loop, r);
+        }
+
+        /** Answers twice, from a thread that is not the consumer's. */
+        @Actor
+        public void stranger(LLLL_Result r) {
+            Loop loop = meeting.join();
+            r.r2 = loop.answerLater(Answer.SUCCESS);
+            r.r3 = loop.answerLater(Answer.INVALID);
+            end(loop, r);
+        }
+
+        private void end(Loop loop, LLLL_Result r) {
+            if (meeting.isLast()) {
+                r.r4 = loop.settle();
             }
         }
     }

@@ -81,6 +81,14 @@ final class Loop implements CompletionHandler {
         return result;
     }
 
+    /** Says LATER to the group delivered last, posts its read again, and sends that. */
+    Result postponeAndRepost() {
+        Result result = consumer.answerAndRepost(cookie, Answer.LATER);
+        readsPosted++;
+        consumer.submit();
+        return result;
+    }
+
     /** Answers the group delivered last, as any thread may. */
     Result answerLater(Answer code) {
         return consumer.answerLater(cookie, code);
