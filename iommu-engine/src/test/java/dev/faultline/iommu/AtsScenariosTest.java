@@ -59,8 +59,8 @@ class AtsScenariosTest {
         assertEquals(1, read(rig, device, BASE));
         long one = rig.space.table().entry(BASE);
         long two = rig.space.table().entry(BASE + PAGE);
-        assertTrue(rig.space.table().removeExactly(BASE, one));
-        assertTrue(rig.space.table().removeExactly(BASE + PAGE, two));
+        assertTrue(rig.space.table().remove(BASE, one));
+        assertTrue(rig.space.table().remove(BASE + PAGE, two));
         assertTrue(rig.space.table().restore(BASE, two));
         assertTrue(rig.space.table().restore(BASE + PAGE, one));
         return device;
