@@ -173,13 +173,12 @@ public final class EpollCalls extends CallState {
         return (long) i * Abi.EPOLL_EVENT_BYTES;
     }
 
-    /** Looked at once: whether {@link Functions} can be loaded. */
+    /** Looked at once: whether {@link Functions}, which is not touched here, can be loaded. */
     private static final class Availability {
-        static final Optional<String> MISSING = CLibrary.missing(Functions.NAMES);
+        static final Optional<String> MISSING = CLibrary.missing("epoll_create1", "epoll_ctl", "epoll_wait");
     }
 
     private static final class Functions {
-        static final String[] NAMES = {"epoll_create1", "epoll_ctl", "epoll_wait"};
         static final MethodHandle CREATE =
                 CLibrary.bind("epoll_create1", CLibrary.FIXED, FunctionDescriptor.of(JAVA_INT, JAVA_INT));
         static final MethodHandle CONTROL = CLibrary.bind(

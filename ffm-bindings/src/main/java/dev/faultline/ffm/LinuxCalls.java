@@ -314,25 +314,23 @@ public final class LinuxCalls extends CallState {
         return cpus.stream().toArray();
     }
 
-    /** Looked at once: whether {@link Functions} can be loaded. */
+    /** Looked at once: whether {@link Functions}, which is not touched here, can be loaded. */
     private static final class Availability {
-        static final Optional<String> MISSING = CLibrary.missing(Functions.NAMES);
+        static final Optional<String> MISSING = CLibrary.missing(
+                "read",
+                "write",
+                "poll",
+                "close",
+                "socketpair",
+                "getsockopt",
+                "eventfd",
+                "ioctl",
+                "sched_setaffinity",
+                "sched_getaffinity");
     }
 
     /** Bound on first use, so that a machine without them can still load the class and be told why. */
     private static final class Functions {
-        static final String[] NAMES = {
-            "read",
-            "write",
-            "poll",
-            "close",
-            "socketpair",
-            "getsockopt",
-            "eventfd",
-            "ioctl",
-            "sched_setaffinity",
-            "sched_getaffinity"
-        };
         static final MethodHandle READ = bind("read", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG));
         static final MethodHandle WRITE = bind("write", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG));
         static final MethodHandle POLL = bind("poll", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_LONG, JAVA_INT));

@@ -239,13 +239,13 @@ public final class MemoryCalls extends CallState {
         return MemorySegment.ofAddress(address).reinterpret(bytes, arena, null);
     }
 
-    /** Looked at once: whether {@link Functions} can be loaded. */
+    /** Looked at once: whether {@link Functions}, which is not touched here, can be loaded. */
     private static final class Availability {
-        static final Optional<String> MISSING = CLibrary.missing(Functions.NAMES);
+        static final Optional<String> MISSING =
+                CLibrary.missing("memfd_create", "fcntl", "ftruncate", "mmap", "munmap", "madvise", "syscall");
     }
 
     private static final class Functions {
-        static final String[] NAMES = {"memfd_create", "fcntl", "ftruncate", "mmap", "munmap", "madvise", "syscall"};
         static final MethodHandle MEMFD_CREATE =
                 CLibrary.bind("memfd_create", CLibrary.FIXED, FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT));
         static final MethodHandle FCNTL =

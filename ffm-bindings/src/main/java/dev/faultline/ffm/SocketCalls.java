@@ -140,13 +140,12 @@ public final class SocketCalls extends CallState {
         return FAMILY_BYTES + bytes.length + 1;
     }
 
-    /** Looked at once: whether {@link Functions} can be loaded. */
+    /** Looked at once: whether {@link Functions}, which is not touched here, can be loaded. */
     private static final class Availability {
-        static final Optional<String> MISSING = CLibrary.missing(Functions.NAMES);
+        static final Optional<String> MISSING = CLibrary.missing("socket", "bind", "listen", "accept4", "connect");
     }
 
     private static final class Functions {
-        static final String[] NAMES = {"socket", "bind", "listen", "accept4", "connect"};
         static final MethodHandle SOCKET =
                 CLibrary.bind("socket", CLibrary.FIXED, FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT));
         static final MethodHandle BIND =

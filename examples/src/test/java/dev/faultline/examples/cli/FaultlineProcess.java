@@ -29,24 +29,36 @@ final class FaultlineProcess {
     }
 
     static FaultlineProcess start(Path folder, String... words) throws IOException {
+        return start(folder, List.of("--enable-native-access=ALL-UNNAMED"), "", words);
+    }
+
+    /** With options of the Java runtime, and something that its class path begins with. */
+    static FaultlineProcess start(Path folder, List<String> options, String before, String... words)
+            throws IOException {
         List<String> command = new ArrayList<>(List.of(
                 // Whoever runs the tests in the background has interrupts ignored, and his children inherit that.
                 "env",
                 "--default-signal=INT",
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "-XX:TieredStopAtLevel=1",
-                "-XX:+UseSerialGC",
-                "--enable-native-access=ALL-UNNAMED",
-                "-classpath",
-                System.getProperty("java.class.path"),
-                "dev.faultline.examples.cli.Faultline"));
+                "-XX:+UseSerialGC"));
+        command.addAll(options);
+        command.addAll(List.of(
+                "-classpath", before + System.getProperty("java.class.path"), "dev.faultline.examples.cli.Faultline"));
         command.addAll(List.of(words));
         return new FaultlineProcess(
                 new ProcessBuilder(command).directory(folder.toFile()).start());
     }
 
     static Ended run(Path folder, String... words) throws Exception {
-        FaultlineProcess started = start(folder, words);
+        return end(start(folder, words));
+    }
+
+    static Ended run(Path folder, List<String> options, String before, String... words) throws Exception {
+        return end(start(folder, options, before, words));
+    }
+
+    private static Ended end(FaultlineProcess started) throws Exception {
         started.process.getOutputStream().close();
         return started.end();
     }
