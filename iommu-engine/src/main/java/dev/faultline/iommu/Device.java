@@ -2,7 +2,6 @@ package dev.faultline.iommu;
 
 import com.google.errorprone.annotations.CheckReturnValue;
 import dev.faultline.iommu.tlb.Station;
-import dev.faultline.iommu.tlb.Stations;
 import dev.faultline.ring.FaultProducer;
 import dev.faultline.ring.Result;
 import java.lang.foreign.MemorySegment;
@@ -10,7 +9,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.atomic.AtomicReference;
-import java.util.concurrent.locks.LockSupport;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -29,10 +27,6 @@ import org.jspecify.annotations.Nullable;
  * come. An access over several pages is done page by page.
  */
 public final class Device implements AutoCloseable {
-    private static final long AWAIT_SLICE_NS = 1_000_000;
-    /** A lane without open groups is polled once in so many steps: others may want something done there. */
-    private static final int IDLE_STEPS = 16;
-
     static final int MAX_PASID = (1 << 20) - 1;
 
     private final Iommu iommu;
@@ -53,9 +47,10 @@ public final class Device implements AutoCloseable {
     private final AttachmentChanges changes;
     private final DeviceGate gate;
     private final AtsInterface ats;
+    private final Waits waits;
 
-    /** The thread inside's own. */
-    private int steps;
+    /** The thread inside's own; null in a device that was never told to misbehave. */
+    private @Nullable Misbehaviour misbehaviour;
 
     /** Under this. */
     private final List<Device> virtual = new ArrayList<>();
@@ -83,6 +78,7 @@ public final class Device implements AutoCloseable {
         this.changes = new AttachmentChanges(this, window, attachments, translation, port, requests);
         this.gate = new DeviceGate(iommu, this, port);
         this.ats = new AtsInterface(this, translation, gate, physical == null ? null : physical.ats, AtsInterface.TAGS);
+        this.waits = new Waits(this, iommu, gate, window, port, requests);
     }
 
     /**
@@ -265,22 +261,7 @@ public final class Device implements AutoCloseable {
      */
     @CheckReturnValue
     public boolean drain(int pasid, Drain until, long limitNs) {
-        long start = System.nanoTime();
-        boolean[] drained = new boolean[1];
-        for (int turn = 0; ; turn++) {
-            perform(() -> drained[0] = drainedNow(pasid, until));
-            if (drained[0]) {
-                return true;
-            }
-            if (System.nanoTime() - start > limitNs) {
-                return false;
-            }
-            if (!gate.isEntered()) {
-                Stations.pause(turn);
-            } else if (!step()) {
-                var _ = awaitMove(Math.min(limitNs, AWAIT_SLICE_NS));
-            }
-        }
+        return waits.forDrain(pasid, until, limitNs);
     }
 
     /**
@@ -295,6 +276,33 @@ public final class Device implements AutoCloseable {
             function.reset();
         }
         perform(this::resetNow);
+    }
+
+    /**
+     * Makes the device do something that devices must not do, or that must not happen to them, once: with the next group it sends that
+     * fits. Told several times, it does one after the other.
+     *
+     * @param disaster what
+     * @throws IllegalStateException if the device makes no page requests, or is closed
+     */
+    public void misbehave(Disaster disaster) {
+        var _ = pageRequestInterface();
+        perform(() -> {
+            if (gate.closed()) {
+                throw new IllegalStateException(this + " is closed");
+            }
+            if (disaster == Disaster.DEVICE_TLB_TIMEOUT) {
+                ats.answersInvalidations(false);
+                return;
+            }
+            Misbehaviour by = misbehaviour;
+            if (by == null) {
+                by = new Misbehaviour(requests, iommu.pageRequests(), changes, this::resetNow);
+                misbehaviour = by;
+                requests.misbehave(by);
+            }
+            by.arm(disaster);
+        });
     }
 
     /**
@@ -365,7 +373,7 @@ public final class Device implements AutoCloseable {
         if (window.full()) {
             return Result.FULL;
         }
-        check(address, bytes);
+        Waits.check(address, bytes);
         if (bufferOffset < 0 || bufferOffset > buffer.byteSize() - bytes) {
             throw new IndexOutOfBoundsException("bufferOffset=" + bufferOffset + ", bytes=" + bytes
                     + ": allowed within the buffer's " + buffer.byteSize());
@@ -384,7 +392,7 @@ public final class Device implements AutoCloseable {
         Station mine = gate.entered();
         mine.quiesce();
         boolean moved = gate.hasControls() && gate.serve();
-        moved |= requests.poll(++steps % IDLE_STEPS == 0);
+        moved |= requests.poll(waits.pollsAll());
         if (window.count(Window.READY) > 0) {
             mine.inAccess(true);
             try {
@@ -438,7 +446,7 @@ public final class Device implements AutoCloseable {
      * @return false if the time ran out
      */
     public boolean await(long limitNs) {
-        return window.doneCount() > 0 || awaitMove(limitNs);
+        return window.doneCount() > 0 || waits.forMove(limitNs);
     }
 
     /**
@@ -450,37 +458,7 @@ public final class Device implements AutoCloseable {
      * @throws IllegalStateException if the calling thread has not entered one of them
      */
     public static boolean awaitAny(List<Device> devices, long limitNs) {
-        long start = System.nanoTime();
-        List<FaultProducer> producers = new ArrayList<>();
-        for (Device device : devices) {
-            device.gate.entered();
-            producers.addAll(device.port.producers());
-            device.steps = -1;
-            device.requests.waited();
-        }
-        while (true) {
-            for (Device device : devices) {
-                if (device.window.doneCount() > 0 || device.canMove()) {
-                    return true;
-                }
-            }
-            long left = limitNs - (System.nanoTime() - start);
-            if (left <= 0) {
-                return false;
-            }
-            Station mine = devices.getFirst().gate.entered();
-            mine.goOffline();
-            try {
-                long slice = Math.min(left, AWAIT_SLICE_NS);
-                if (producers.isEmpty()) {
-                    LockSupport.parkNanos(slice);
-                } else if (FaultProducer.awaitAny(producers, slice)) {
-                    return true;
-                }
-            } finally {
-                mine.goOnline();
-            }
-        }
+        return Waits.forAny(devices.stream().map(device -> device.waits).toList(), limitNs);
     }
 
     /**
@@ -492,7 +470,7 @@ public final class Device implements AutoCloseable {
      * @throws IllegalStateException if another thread has entered the device and does not leave within the limit
      */
     public void read(long address, MemorySegment into) {
-        transfer(Access.READ, address, into, FaultProducer.NO_PASID);
+        waits.transfer(Access.READ, address, into, FaultProducer.NO_PASID);
     }
 
     /**
@@ -505,7 +483,7 @@ public final class Device implements AutoCloseable {
      * @throws IllegalStateException if another thread has entered the device and does not leave within the limit
      */
     public void read(long address, MemorySegment into, int pasid) {
-        transfer(Access.READ, address, into, pasid);
+        waits.transfer(Access.READ, address, into, pasid);
     }
 
     /**
@@ -517,7 +495,7 @@ public final class Device implements AutoCloseable {
      * @throws IllegalStateException if another thread has entered the device and does not leave within the limit
      */
     public void write(long address, MemorySegment from) {
-        transfer(Access.WRITE, address, from, FaultProducer.NO_PASID);
+        waits.transfer(Access.WRITE, address, from, FaultProducer.NO_PASID);
     }
 
     /**
@@ -530,7 +508,7 @@ public final class Device implements AutoCloseable {
      * @throws IllegalStateException if another thread has entered the device and does not leave within the limit
      */
     public void write(long address, MemorySegment from, int pasid) {
-        transfer(Access.WRITE, address, from, pasid);
+        waits.transfer(Access.WRITE, address, from, pasid);
     }
 
     /**
@@ -608,14 +586,6 @@ public final class Device implements AutoCloseable {
         }
     }
 
-    private boolean drainedNow(int pasid, Drain until) {
-        if (port.holds(pasid)) {
-            return false;
-        }
-        Attachment attachment = attachments.get(pasid);
-        return until == Drain.DELIVERED || attachment == null || requests.openOf(attachment) == 0;
-    }
-
     private void resetNow() {
         boolean enabled = pri.control() != 0;
         port.reset();
@@ -623,6 +593,7 @@ public final class Device implements AutoCloseable {
             pri.restart(enabled);
         }
         requests.reset();
+        ats.answersInvalidations(true);
         translation.forgetEverything();
         for (int slot = window.oldest(); slot != Window.NONE; slot = window.oldest()) {
             accesses.end(slot, AccessResult.RESET);
@@ -664,118 +635,10 @@ public final class Device implements AutoCloseable {
         }
     }
 
-    // Waiting.
-
-    private boolean canMove() {
-        return window.count(Window.READY) > 0 || gate.hasControls() || requests.canMove();
-    }
-
-    private boolean awaitMove(long limitNs) {
-        Station mine = gate.entered();
-        if (canMove()) {
-            return true;
-        }
-        mine.goOffline();
-        try {
-            long start = System.nanoTime();
-            while (true) {
-                long left = limitNs - (System.nanoTime() - start);
-                if (left <= 0) {
-                    return false;
-                }
-                if (awaitLanes(left) || canMove()) {
-                    return true;
-                }
-            }
-        } finally {
-            mine.goOnline();
-        }
-    }
-
-    private boolean awaitLanes(long limitNs) {
-        // A slice, for a request by another thread wakes no lane.
-        long slice = Math.min(limitNs, AWAIT_SLICE_NS);
-        // The next step polls every lane.
-        steps = -1;
-        requests.waited();
-        List<FaultProducer> producers = port.producers();
-        if (producers.isEmpty()) {
-            LockSupport.parkNanos(slice);
-            return false;
-        }
-        return FaultProducer.awaitAny(producers, slice);
-    }
-
-    private void transfer(Access access, long address, MemorySegment buffer, int pasid) {
-        long bytes = buffer.byteSize();
-        if (bytes == 0) {
-            return;
-        }
-        check(address, bytes);
-        boolean enters = !gate.mine();
-        if (enters) {
-            enterSoon(address, pasid, access);
-        }
-        int slot = window.blocking;
-        AccessResult result;
-        long stoppedAt;
-        try {
-            if (gate.closed()) {
-                throw new AccessFault(address, name(), pasid, access, AccessResult.CLOSED);
-            }
-            if (window.state(slot) != Window.FREE) {
-                throw new IllegalStateException(this + ": a blocking access is under way; do not block inside step()");
-            }
-            window.begin(slot, access, address, buffer, 0, bytes, pasid, 0);
-            while (window.state(slot) != Window.DONE) {
-                if (!step() && window.state(slot) != Window.DONE) {
-                    awaitMove(AWAIT_SLICE_NS);
-                }
-            }
-            result = window.result[slot];
-            stoppedAt = window.address[slot];
-            window.release(slot);
-        } finally {
-            if (enters) {
-                leave();
-            }
-        }
-        if (result != AccessResult.OK) {
-            throw new AccessFault(stoppedAt, name(), pasid, access, result);
-        }
-    }
-
-    private void enterSoon(long address, int pasid, Access access) {
-        long start = System.nanoTime();
-        for (int turn = 0; !enter(); turn++) {
-            if (gate.closed()) {
-                throw new AccessFault(address, name(), pasid, access, AccessResult.CLOSED);
-            }
-            if (System.nanoTime() - start > iommu.config().limitNs()) {
-                throw new IllegalStateException(this + " was entered by thread \"" + gate.ownerName() + "\"");
-            }
-            Station own = iommu.stations().current();
-            if (own != null) {
-                own.quiesce();
-            }
-            Stations.pause(turn);
-        }
-    }
-
     private void checkPasid(int pasid) {
         if (config.pasidBits() == 0) {
             throw new IllegalArgumentException("pasid=" + pasid + ": allowed none, for " + this + " has no PASIDs");
         }
         Limits.inRange("pasid", pasid, 0, (1 << config.pasidBits()) - 1);
-    }
-
-    private static void check(long address, long bytes) {
-        if (bytes < 1) {
-            throw new IllegalArgumentException("bytes=" + bytes + ": allowed 1 or more");
-        }
-        if (Long.compareUnsigned(address + (bytes - 1), address) < 0) {
-            throw new IllegalArgumentException("bytes=" + bytes + ": 0x" + Long.toHexString(address)
-                    + " and so many bytes go round the end of all addresses");
-        }
     }
 }

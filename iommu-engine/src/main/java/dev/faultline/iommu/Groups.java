@@ -135,6 +135,11 @@ final class Groups {
         return NONE;
     }
 
+    /** The index of another open group; there has to be one. */
+    int anotherThan(int index) {
+        return list[0] == index ? list[1] : list[0];
+    }
+
     /** How many groups of an attachment lack their response. */
     int openOf(Attachment of) {
         int n = 0;

@@ -46,6 +46,9 @@ public final class PageRequestQueue {
     private final Deque<Stored> stored = new ArrayDeque<>();
     private final List<Stored> read = new ArrayList<>();
     private boolean overflowed;
+    /** The overflow ends by itself. */
+    private boolean momentary;
+
     private long overflows;
     private int discards;
 
@@ -80,6 +83,7 @@ public final class PageRequestQueue {
             overflowed = false;
             discards++;
         }
+        momentary = false;
         word += CHANGE - BEHIND;
     }
 
@@ -134,15 +138,21 @@ public final class PageRequestQueue {
         }
         if (overflowed || stored.size() == entries) {
             overflow();
+            if (momentary && request.last()) {
+                resume();
+            }
             return Taken.OVERFLOWED;
         }
         stored.add(new Stored(port, request));
         return Taken.STORED;
     }
 
-    /** As if it were full: requests are lost until {@link #resume}. */
-    synchronized void overflowNow() {
-        pause();
+    /** As if it were full for a moment: requests are lost, up to the first that is the last of its group. */
+    synchronized void overflowOnce() {
+        if (!isBehind(word)) {
+            pause();
+            momentary = true;
+        }
         overflow();
     }
 

@@ -26,6 +26,7 @@ final class PageRequests {
     private final Groups groups;
     private final boolean stalls;
     private final @Nullable LatencySink latency;
+    private @Nullable Misbehaviour misbehaviour;
 
     /** What of the interface was seen last, and under which reset the open groups were opened. */
     private int flags;
@@ -101,12 +102,24 @@ final class PageRequests {
         }
         // Before the request: whoever answers it maps the page only after this, and an eviction after that sees it.
         window.want(slot, Window.wanted(attachment.space(), page));
+        Misbehaviour bad = misbehaviour;
+        Disaster disaster = bad == null ? null : bad.begin(attachment, groups.openCount() > 1);
+        int index = disaster == Disaster.INDEX_REUSED ? groups.anotherThan(group) : group;
         long left = window.left[slot];
         for (int i = 0; i < pages; i++) {
             // A page request names a page, and a stall the very address.
             long at = stalls ? address : page + (long) i * Frames.BYTES;
-            long length = left - Math.max(0, at - address);
-            send(attachment, group, at, rights, Math.clamp(length, 0, Integer.MAX_VALUE), i + 1 == pages);
+            int length = Math.clamp(left - Math.max(0, at - address), 0, Integer.MAX_VALUE);
+            boolean last = i + 1 == pages;
+            counters.add(CounterWords.PAGE_REQUESTS, 1);
+            if (last && disaster == Disaster.LOST_LAST) {
+                counters.add(CounterWords.LOST, 1);
+            } else {
+                port.receive(attachment.pasid(), index, at, rights, length, last, attachment);
+            }
+        }
+        if (bad != null && disaster != null) {
+            bad.end(disaster, attachment, new PageRequest(attachment.pasid(), index, page, rights, 0, true));
         }
         return true;
     }
@@ -132,11 +145,6 @@ final class PageRequests {
         return n;
     }
 
-    private void send(Attachment attachment, int group, long address, int access, int length, boolean last) {
-        counters.add(CounterWords.PAGE_REQUESTS, 1);
-        port.receive(attachment.pasid(), group, address, access, length, last, attachment);
-    }
-
     /** Sends a message that belongs to no access. */
     void send(PageRequest request) {
         counters.add(CounterWords.PAGE_REQUESTS, 1);
@@ -150,11 +158,17 @@ final class PageRequests {
                 null);
     }
 
+    /** Causes what it is told to from now on. */
+    void misbehave(Misbehaviour by) {
+        misbehaviour = by;
+    }
+
     // Responses.
 
     /** Takes responses and sees what became of the interface. */
     boolean poll(boolean all) {
-        boolean moved = pri.flags() != flags && look();
+        boolean moved = misbehaviour != null && misbehaviour.act();
+        moved |= pri.flags() != flags && look();
         moved |= port.poll(this, all);
         if (++polls % POLLS_PER_CLOCK == 0 && config.requestLimitNs() > 0 && groups.openCount() > 0) {
             moved |= tick();
@@ -164,7 +178,19 @@ final class PageRequests {
 
     /** Whether the next poll finds something that no lane knows of. */
     boolean canMove() {
-        return pri.flags() != flags || port.hasDue();
+        return pri.flags() != flags
+                || port.hasDue()
+                || (config.requestLimitNs() > 0 && groups.openCount() > 0 && System.nanoTime() - tickStartNs >= tickNs)
+                || (misbehaviour != null && misbehaviour.canAct());
+    }
+
+    /** Whether what was sent before for a PASID is where it has to be. */
+    boolean drained(int pasid, Drain until) {
+        if (port.holds(pasid)) {
+            return false;
+        }
+        Attachment attachment = attachments.get(pasid);
+        return until == Drain.DELIVERED || attachment == null || groups.openOf(attachment) == 0;
     }
 
     /** The time is to be read at the next poll. */
@@ -177,17 +203,20 @@ final class PageRequests {
      *
      * @param index group, or a stall's tag
      * @param pasid that it carries, or none
-     * @param code what to do
+     * @param answer what to do
      * @param forRoom the IOMMU gave it for want of room, so that it says nothing about the handler's patience
      */
-    void respond(int index, int pasid, ResponseCode code, boolean forRoom) {
+    void respond(int index, int pasid, ResponseCode answer, boolean forRoom) {
         if (!groups.isOpen(index) || !carries(index, pasid)) {
             counters.add(CounterWords.UNKNOWN_ANSWERS, 1);
             if (!stalls && !PageRequestInterface.failed(flags)) {
                 pri.unexpected();
             }
+            // Whatever it was for, the lane has room again.
+            window.retry(Window.HELD);
             return;
         }
+        ResponseCode code = misbehaviour != null && misbehaviour.turnsResponse() ? ResponseCode.FAILURE : answer;
         boolean ignored = PageRequestInterface.failed(flags) || groups.isLate(index);
         Attachment attachment = groups.attachment(index);
         int asked = groups.owner[index];

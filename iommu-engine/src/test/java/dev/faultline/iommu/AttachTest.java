@@ -83,9 +83,9 @@ class AttachTest {
     void objectModel62AFailedReplaceLeavesEverythingAsItWas() {
         try (Rig rig = Rig.open();
                 FaultQueue narrow = FaultQueue.open(QueueConfig.of(4).withLargestGroup(1));
-                FaultQueue gone = FaultQueue.open(QueueConfig.of(4).withLargestGroup(2));
-                AddressSpace tooNarrow = rig.iommu.addressSpace(TableFormat.X86_4_LEVEL, narrow);
-                AddressSpace ofClosed = rig.iommu.addressSpace(TableFormat.X86_4_LEVEL, gone)) {
+                AddressSpace tooNarrow = rig.iommu.addressSpace(TableFormat.X86_4_LEVEL, narrow)) {
+            FaultQueue gone = FaultQueue.open(QueueConfig.of(4).withLargestGroup(2));
+            AddressSpace ofClosed = rig.iommu.addressSpace(TableFormat.X86_4_LEVEL, gone);
             Device device = rig.device(DeviceConfig.pri("d").withGroupPages(2));
             Attachment attachment = device.attach(rig.space, 3);
             rig.start(device, Access.READ, BASE, rig.bytes(8, 0), 3, 1);
