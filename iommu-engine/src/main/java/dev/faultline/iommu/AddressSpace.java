@@ -298,6 +298,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
                 Stations.pause(i);
             }
             iotlb.invalidate(number, Iotlb.ANY_PASID, 0, Iotlb.EVERYTHING);
+            iommu.walkCache().invalidate(number, 0, Iotlb.EVERYTHING);
             table.close();
             mapped.set(0);
             iommu.closed(this);
@@ -417,6 +418,9 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
 
     /** What cached translations have to go for, to the epoch that says so. */
     private long invalidate(Taken taken) {
+        if (taken.tables() > 0) {
+            iommu.walkCache().invalidate(number, 0, Iotlb.EVERYTHING);
+        }
         if (taken.tables() > 0 || taken.pages() >= WHOLE_SPACE_PAGES) {
             return invalidate(0, Iotlb.EVERYTHING);
         }

@@ -1,11 +1,14 @@
 package dev.faultline.iommu;
 
+import dev.faultline.iommu.table.PageFormat;
 import dev.faultline.iommu.table.Translation;
+import dev.faultline.iommu.table.Walker;
 import dev.faultline.iommu.tlb.AtsRange;
 import dev.faultline.iommu.tlb.DeviceTlb;
 import dev.faultline.iommu.tlb.InvalidationLog;
 import dev.faultline.iommu.tlb.Iotlb;
 import dev.faultline.iommu.tlb.TlbTag;
+import dev.faultline.iommu.tlb.WalkCache;
 
 /**
  * How a device finds where its bytes are: its own TLB, then the IOTLB, then a walk; and how it forgets what was invalidated.
@@ -17,6 +20,7 @@ final class DeviceTranslation implements InvalidationLog.Reader {
     private static final int FEW_ATTACHMENTS = 16;
 
     private final Iotlb iotlb;
+    private final WalkCache walkCache;
     private final InvalidationLog log;
     private final DeviceTlb tlb;
     private final Attachments attachments;
@@ -28,6 +32,7 @@ final class DeviceTranslation implements InvalidationLog.Reader {
 
     DeviceTranslation(Iommu iommu, int tlbEntries, Attachments attachments, CounterWords counters) {
         this.iotlb = iommu.iotlb();
+        this.walkCache = iommu.walkCache();
         this.log = iommu.log();
         this.tlb = new DeviceTlb(tlbEntries);
         this.attachments = attachments;
@@ -100,11 +105,12 @@ final class DeviceTranslation implements InvalidationLog.Reader {
     /** A translation request: what the IOMMU answers. */
     private long ask(Attachment attachment, long address, int needed) {
         AddressSpace space = attachment.space();
-        // The IOTLB knows addresses by their lower 48 bits.
-        if (!space.format().canonical(address)) {
+        PageFormat format = space.format();
+        if (!format.canonical(address) || !Iotlb.holds(address)) {
             return space.table().walk(address, needed);
         }
-        long tag = TlbTag.of(space.number(), attachment.pasid());
+        // What a second stage translates is the same for every PASID.
+        long tag = TlbTag.of(space.number(), format.stage() == 1 ? attachment.pasid() : TlbTag.NO_PASID);
         long translation = iotlb.lookup(tag, address);
         if (Translation.grants(translation, needed)) {
             counters.add(CounterWords.IOTLB_HITS, 1);
@@ -113,11 +119,31 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         counters.add(CounterWords.IOTLB_MISSES, 1);
         counters.add(CounterWords.WALKS, 1);
         long sequence = iotlb.sequence();
-        translation = space.table().walk(address, needed);
+        translation = walk(space, format, address, needed);
         if (!Translation.isFault(translation)) {
             boolean _ = iotlb.insert(tag, address, translation, sequence);
         }
         return translation;
+    }
+
+    /** A walk from the last table, if it is known where that is. */
+    private long walk(AddressSpace space, PageFormat format, long address, int needed) {
+        int size = format.shift(1) - Translation.PAGE_SHIFT;
+        Walker walker = space.table().walker();
+        long reached = walkCache.lookup(space.number(), address, size);
+        if (reached != 0) {
+            long translation = walker.walkFrom(reached, 0, address, needed);
+            // That table may have been replaced, and the invalidation be under way: a fault is one only if the whole
+            // walk says so.
+            return Translation.isFault(translation) ? walker.walk(address, needed) : translation;
+        }
+        long sequence = walkCache.sequence();
+        reached = walker.reach(address, 0);
+        if (reached <= 0) {
+            return walker.walk(address, needed);
+        }
+        boolean _ = walkCache.insert(space.number(), address, size, reached, sequence);
+        return walker.walkFrom(reached, 0, address, needed);
     }
 
     /** Forgets the translations that were invalidated up to an epoch. Only between accesses. */

@@ -37,10 +37,13 @@ public final class Frames {
     private static final long LINKS_OFFSET = ZEROES_OFFSET + BYTES;
 
     private static final int TAKEN = -1;
+    /** What a freed frame is filled with for tests: as a table's entry it is present and has reserved bits. */
+    private static final byte POISON = (byte) 0xdb;
 
     private final MemorySegment memory;
     private final MemorySegment words;
     private final int total;
+    private volatile boolean poisonsFreed;
     private final PhysicalMemory physical;
     private final Allocator allocator = new Allocator() {
         @Override
@@ -109,6 +112,9 @@ public final class Frames {
         if (!SharedWords.compareAndSetInt(words, link(frame), TAKEN, 0)) {
             throw new IllegalStateException("frame 0x" + Long.toHexString(address) + " is free already");
         }
+        if (poisonsFreed) {
+            memory.asSlice(address, BYTES).fill(POISON);
+        }
         while (true) {
             long head = SharedWords.getLongAcquire(words, HEAD_OFFSET);
             SharedWords.setIntOpaque(words, link(frame), (int) head);
@@ -117,6 +123,11 @@ public final class Frames {
                 return;
             }
         }
+    }
+
+    /** From now on a frame that is freed loses its content, so that who uses it afterwards shows. For tests. */
+    void poisonFreed(boolean now) {
+        poisonsFreed = now;
     }
 
     /**

@@ -5,9 +5,10 @@ import dev.faultline.iommu.tlb.InvalidationLog;
 import dev.faultline.iommu.tlb.Iotlb;
 import dev.faultline.iommu.tlb.Stations;
 import dev.faultline.iommu.tlb.TlbTag;
+import dev.faultline.iommu.tlb.WalkCache;
 
 /**
- * Makes the IOTLB and every device TLB forget: by address space, PASID, range, or everything. For who changes tables or attachments behind an
+ * Makes the IOTLB, the walk cache and every device TLB forget: by address space, PASID, range, or everything. For who changes tables or attachments behind an
  * {@link AddressSpace}'s back; its own {@code unmap} and {@code evict} have done it when they return.
  *
  * <p>Threads: any; also a handler on a thread that steps devices, between two steps, and for the device it answers. When a call returns, no access begun
@@ -17,12 +18,14 @@ import dev.faultline.iommu.tlb.TlbTag;
  */
 public final class Invalidations {
     private final Iotlb iotlb;
+    private final WalkCache walkCache;
     private final InvalidationLog log;
     private final Stations stations;
     private final long limitNs;
 
-    Invalidations(Iotlb iotlb, InvalidationLog log, Stations stations, long limitNs) {
+    Invalidations(Iotlb iotlb, WalkCache walkCache, InvalidationLog log, Stations stations, long limitNs) {
         this.iotlb = iotlb;
+        this.walkCache = walkCache;
         this.log = log;
         this.stations = stations;
         this.limitNs = limitNs;
@@ -108,6 +111,7 @@ public final class Invalidations {
                 size--;
             }
             iotlb.invalidate(domain, pasid, from, size);
+            walkCache.invalidate(domain, from, size);
             epoch = log.append(domain, pasid, from, size);
             if (Long.compareUnsigned(end(from, size), last) >= 0) {
                 break;

@@ -6,6 +6,7 @@ import dev.faultline.iommu.tlb.InvalidationLog;
 import dev.faultline.iommu.tlb.Iotlb;
 import dev.faultline.iommu.tlb.Stations;
 import dev.faultline.iommu.tlb.TlbTag;
+import dev.faultline.iommu.tlb.WalkCache;
 import dev.faultline.ring.FaultQueue;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -30,6 +31,7 @@ public final class Iommu implements AutoCloseable {
     private final Region control;
     private final Frames frames;
     private final Iotlb iotlb;
+    private final WalkCache walkCache;
     private final InvalidationLog log;
     private final Stations stations;
     private final Invalidations invalidations;
@@ -63,9 +65,10 @@ public final class Iommu implements AutoCloseable {
         this.pageRequests = new PageRequestQueue(config.pageRequestEntries());
         this.frames = new Frames(memory.segment(), words.asSlice(0, framesBytes));
         this.iotlb = new Iotlb(config.iotlbEntries());
+        this.walkCache = new WalkCache(config.iotlbEntries());
         this.log = new InvalidationLog(words.asSlice(framesBytes, logBytes), config.logEntries());
         this.stations = new Stations(words.asSlice(framesBytes + logBytes, stationsBytes), config.stations(), log);
-        this.invalidations = new Invalidations(iotlb, log, stations, config.limitNs());
+        this.invalidations = new Invalidations(iotlb, walkCache, log, stations, config.limitNs());
     }
 
     /**
@@ -221,6 +224,10 @@ public final class Iommu implements AutoCloseable {
         if (lost != 0) {
             throw new IllegalStateException(lost + " frames were not freed");
         }
+    }
+
+    WalkCache walkCache() {
+        return walkCache;
     }
 
     Iotlb iotlb() {

@@ -69,7 +69,11 @@ public final class Iotlb {
     private static final long SPREAD = 0x9e37_79b9_7f4a_7c15L;
 
     private static final int PAGE_SHIFT = Translation.PAGE_SHIFT;
-    private static final int PAGE_FIELD_BITS = 37;
+    private static final int ADDRESS_BITS = 48;
+    private static final int PAGE_FIELD_BITS = ADDRESS_BITS - PAGE_SHIFT + 1;
+    /** Larger pages are kept as so large a part of them: all there is of 48 bits. */
+    private static final int LARGEST_SIZE = PAGE_FIELD_BITS - 1;
+
     private static final long PAGE_FIELD_MASK = (1L << PAGE_FIELD_BITS) - 1;
     private static final int KEY_TAG_BITS = Long.SIZE - PAGE_FIELD_BITS;
     private static final int UPPER_SHIFT = 52;
@@ -106,6 +110,16 @@ public final class Iotlb {
     }
 
     /**
+     * Whether a lookup may be asked for an address.
+     *
+     * @param address of a format that is sign-extended, or that is not
+     * @return false if it has more than 48 bits
+     */
+    public static boolean holds(long address) {
+        return address >>> ADDRESS_BITS == 0 || address >> ADDRESS_BITS == -1;
+    }
+
+    /**
      * Looks an address up.
      *
      * @param tag whose
@@ -134,6 +148,11 @@ public final class Iotlb {
             }
         }
         return 0;
+    }
+
+    /** What was inserted for a range of one size, or 0. */
+    long lookup(long tag, long address, int size) {
+        return probe(tag, pageField(address, size), set(tag, address >>> size));
     }
 
     private long probe(long tag, long pageField, int set) {
@@ -172,7 +191,16 @@ public final class Iotlb {
      * @return whether it is kept
      */
     public boolean insert(long tag, long address, long translation, long sequence) {
-        int size = Translation.sizeLg2(translation) - PAGE_SHIFT;
+        return insert(
+                tag,
+                address,
+                Math.min(Translation.sizeLg2(translation) - PAGE_SHIFT, LARGEST_SIZE),
+                translation,
+                sequence);
+    }
+
+    /** The same with the size beside it; the word has an address and rights. */
+    boolean insert(long tag, long address, int size, long translation, long sequence) {
         long key = tag << PAGE_FIELD_BITS | pageField(address, size);
         long value = (translation & BELOW_UPPER) | tag >>> KEY_TAG_BITS << UPPER_SHIFT;
         present(size);
