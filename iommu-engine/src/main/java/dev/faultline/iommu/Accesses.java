@@ -2,6 +2,7 @@ package dev.faultline.iommu;
 
 import static dev.faultline.ffm.PageFaultLayout.PERM_WRITE;
 
+import dev.faultline.iommu.table.PhysicalMemory;
 import dev.faultline.iommu.table.Translation;
 import dev.faultline.iommu.tlb.Station;
 import java.lang.foreign.MemorySegment;
@@ -18,13 +19,14 @@ final class Accesses {
     private static final int PAGES_PER_STEP = 64;
 
     private final int retryLimit;
-    private final MemorySegment memory;
+    private final PhysicalMemory memory;
     private final Window window;
     private final Attachments attachments;
     private final CounterWords counters;
     private final @Nullable LatencySink latency;
 
-    Accesses(DeviceConfig config, MemorySegment memory, Window window, Attachments attachments, CounterWords counters) {
+    Accesses(
+            DeviceConfig config, PhysicalMemory memory, Window window, Attachments attachments, CounterWords counters) {
         this.retryLimit = config.retryLimit();
         this.memory = memory;
         this.window = window;
@@ -89,9 +91,9 @@ final class Accesses {
         long offset = window.bufferOffset[slot];
         try {
             if ((window.rights[slot] & PERM_WRITE) != 0) {
-                MemorySegment.copy(buffer, offset, memory, physical, bytes);
+                memory.write(physical, buffer, offset, bytes);
             } else {
-                MemorySegment.copy(memory, physical, buffer, offset, bytes);
+                memory.read(physical, buffer, offset, bytes);
             }
         } catch (IllegalStateException
                 | WrongThreadException
@@ -139,11 +141,14 @@ final class Accesses {
                 return AccessResult.NOT_CANONICAL;
             }
             case NOT_PRESENT, NO_READ, NO_WRITE, NO_EXECUTE, NO_USER, NOT_ACCESSED -> {}
+            case BLOCKED -> {
+                return AccessResult.BLOCKED;
+            }
             default -> {
                 return AccessResult.TABLE_ERROR;
             }
         }
-        if (attachment.space().queue() == null) {
+        if (attachment.table().queue() == null) {
             return AccessResult.NO_FAULT_QUEUE;
         }
         if (attachment.lane == null) {

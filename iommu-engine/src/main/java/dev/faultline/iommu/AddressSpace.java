@@ -4,10 +4,9 @@ import dev.faultline.iommu.table.PageFormat;
 import dev.faultline.iommu.table.RadixTable;
 import dev.faultline.iommu.table.Taken;
 import dev.faultline.iommu.table.Translation;
-import dev.faultline.iommu.tlb.InvalidationLog;
+import dev.faultline.iommu.table.Walk;
 import dev.faultline.iommu.tlb.Iotlb;
 import dev.faultline.iommu.tlb.Stations;
-import dev.faultline.iommu.tlb.TlbTag;
 import dev.faultline.ring.FaultQueue;
 import dev.faultline.ring.PageMapper;
 import java.lang.foreign.MemorySegment;
@@ -41,41 +40,34 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
     private final Iommu iommu;
     private final PageFormat format;
     private final RadixTable table;
+    private final PageTable pageTable;
     private final Frames frames;
-    private final Iotlb iotlb;
-    private final InvalidationLog log;
     private final Stations stations;
     private final int number;
-    private final @Nullable FaultQueue queue;
     private final AtomicLong mapped = new AtomicLong();
 
     /** Calls inside, plus {@link #CLOSED}: keeps the tables from going while somebody changes them. */
     private final AtomicLong inside = new AtomicLong();
 
-    private final SpaceAttachments attachments = new SpaceAttachments();
-    private boolean closed;
-
     AddressSpace(Iommu iommu, PageFormat format, int number, @Nullable FaultQueue queue) {
         this.iommu = iommu;
         this.format = format;
         this.number = number;
-        this.queue = queue;
         this.frames = iommu.frames();
-        this.iotlb = iommu.iotlb();
-        this.log = iommu.log();
         this.stations = iommu.stations();
         RadixTable made = RadixTable.make(format, frames.physical(), frames.allocator());
         if (made == null) {
             throw frames.none("a page table");
         }
         this.table = made;
+        this.pageTable = PageTable.paging(iommu, number, made, queue, this);
     }
 
     /**
      * {@inheritDoc}
      *
      * @throws IllegalArgumentException if the address is not canonical, the content is less than a page, or {@code access}
-     *     asks for nothing or for more than read, write and execute
+     *     asks for neither read nor write, or for more than these and execute
      * @throws OutOfFrames if no frame is free; nothing is changed
      */
     @Override
@@ -84,7 +76,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         if (page.byteSize() < Frames.BYTES) {
             throw new IllegalArgumentException("page.byteSize()=" + page.byteSize() + ": allowed 4096 or more");
         }
-        Limits.inRange("access", access, 1, Translation.RIGHTS);
+        requireAccess(access);
         return install(at, page, access);
     }
 
@@ -100,9 +92,88 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
     }
 
     /**
+     * Maps physical memory that stays the caller's: frames it allocated, or memory that was added. The largest pages that fit are
+     * used; empty tables in their place are taken out. When it returns with nothing mapped, no device uses any of it.
+     *
+     * @param address where, a multiple of 4096
+     * @param physical what, a multiple of 4096
+     * @param bytes how much, a positive multiple of 4096
+     * @param access the permitted accesses: read or write among them
+     * @return false if anything is mapped there already, which is left as it is
+     * @throws IllegalArgumentException if a value is none of these, the range is not within the input range, or no memory is there
+     * @throws OutOfFrames if no frame is free for a table; nothing is mapped
+     * @throws QuiescenceTimeout if tables went, or a part had to be unmapped, and a thread has entered a device and does not step
+     */
+    public boolean map(long address, long physical, long bytes, int access) {
+        long first = wholePage("address", address);
+        long _ = lastOf(first, bytes);
+        requireAccess(access);
+        long end = wholePage("physical", physical) + bytes - 1;
+        if (physical < 0 || end >>> format.outputBits() != 0 || !holds(physical) || !holds(end)) {
+            throw new IllegalArgumentException("physical=0x" + Long.toHexString(physical) + ": allowed where there are "
+                    + bytes + " bytes of memory, below 2^" + format.outputBits());
+        }
+        stations.mayWait();
+        enter();
+        try {
+            Taken taken = new Taken();
+            long done = table.mapRange(first, physical, bytes, access, false, format.sizes(), taken);
+            mapped.addAndGet(done / Frames.BYTES);
+            if (done < bytes) {
+                if (done > 0) {
+                    long _ = table.unmap(first, first + done - 1, taken, Integer.MAX_VALUE);
+                }
+                release(taken);
+                if (taken.outcome() == RadixTable.Outcome.NO_FRAME) {
+                    throw frames.none("a page table");
+                }
+                return false;
+            }
+            release(taken);
+            return true;
+        } finally {
+            leave();
+        }
+    }
+
+    /**
+     * Gives what is mapped in a range other rights. A large page that the range cuts is split. When it returns, no access begun
+     * before still uses rights that were taken away.
+     *
+     * @param address the first page, a multiple of 4096
+     * @param bytes how far, a positive multiple of 4096
+     * @param access the permitted accesses: read or write among them
+     * @return whether anything changed
+     * @throws IllegalArgumentException if a value is none of these, or the range is not within the input range
+     * @throws OutOfFrames if a large page had to be split and no frame is free; pages below it have the new rights
+     * @throws QuiescenceTimeout if a thread has entered a device and does not step
+     */
+    public boolean protect(long address, long bytes, int access) {
+        long first = wholePage("address", address);
+        long last = lastOf(first, bytes);
+        requireAccess(access);
+        stations.mayWait();
+        enter();
+        try {
+            Taken changed = new Taken();
+            RadixTable.Outcome outcome = table.protect(first, last, access, changed);
+            if (!changed.isEmpty()) {
+                iommu.await(invalidate(changed));
+            }
+            if (outcome == RadixTable.Outcome.NO_FRAME) {
+                throw frames.none("a page table");
+            }
+            return !changed.isEmpty();
+        } finally {
+            leave();
+        }
+    }
+
+    /**
      * {@inheritDoc}
      *
-     * @throws IllegalArgumentException if the range is not a number of pages, or not within the input range
+     * @throws IllegalArgumentException if the range is not a number of pages, or not within the input range, or begins or ends
+     *     inside a large page: what was mapped as one page is unmapped as one
      * @throws QuiescenceTimeout if a thread has entered a device and does not step
      */
     @Override
@@ -173,11 +244,13 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             long epoch = invalidate(at, 0);
             long page = table.page(entry);
             try {
-                await(epoch);
+                iommu.await(epoch);
             } catch (QuiescenceTimeout e) {
                 if (!table.restore(at, entry)) {
                     mapped.decrementAndGet();
-                    iommu.reclaimLater(epoch, page);
+                    if (format.isOwned(entry)) {
+                        iommu.reclaimLater(epoch, page);
+                    }
                 }
                 throw e;
             }
@@ -186,9 +259,11 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             // epoch makes those bytes visible here.
             boolean dirty = table.dirty(entry);
             if (dirty) {
-                MemorySegment.copy(frames.memory(), page, into, 0, Frames.BYTES);
+                frames.physical().read(page, into, 0, Frames.BYTES);
             }
-            frames.free(page);
+            if (format.isOwned(entry)) {
+                frames.free(page);
+            }
             mapped.decrementAndGet();
             return dirty ? Eviction.DIRTY : Eviction.CLEAN;
         } finally {
@@ -244,12 +319,21 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
     }
 
     /**
+     * What devices translate through when they are attached to this address space.
+     *
+     * @return always the same
+     */
+    public PageTable table() {
+        return pageTable;
+    }
+
+    /**
      * The fault queue.
      *
      * @return null if missing pages cannot be asked for
      */
     public @Nullable FaultQueue queue() {
-        return queue;
+        return pageTable.queue();
     }
 
     /**
@@ -275,12 +359,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
      */
     @Override
     public void close() {
-        synchronized (this) {
-            closed = true;
-        }
-        for (Attachment attachment : attachments.all()) {
-            attachment.detach();
-        }
+        pageTable.retire();
         synchronized (this) {
             long calls = inside.get();
             while (calls >= 0 && !inside.compareAndSet(calls, calls | CLOSED)) {
@@ -297,7 +376,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
                 }
                 Stations.pause(i);
             }
-            iotlb.invalidate(number, Iotlb.ANY_PASID, 0, Iotlb.EVERYTHING);
+            iommu.iotlb().invalidate(number, Iotlb.ANY_PASID, 0, Iotlb.EVERYTHING);
             iommu.walkCache().invalidate(number, 0, Iotlb.EVERYTHING);
             table.close();
             mapped.set(0);
@@ -313,23 +392,22 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         return format;
     }
 
-    RadixTable table() {
+    RadixTable radix() {
         return table;
     }
 
-    synchronized void add(Attachment attachment) {
-        if (closed) {
-            throw new IllegalStateException("address space " + number + " is closed");
+    /** The walk of a table nested in this one. */
+    Explanation explainOver(Walk walk, long address) {
+        enter();
+        try {
+            return Explanation.of(walk.trail(address));
+        } finally {
+            leave();
         }
-        attachments.add(attachment);
-    }
-
-    void remove(Attachment attachment) {
-        attachments.remove(attachment);
     }
 
     private boolean wanted(long at) {
-        return attachments.wants(Window.wanted(this, at));
+        return pageTable.wants(Window.wanted(number, at));
     }
 
     private boolean install(long at, @Nullable MemorySegment content, int access) {
@@ -370,19 +448,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
      * @return the epoch that has to be waited for
      */
     private long invalidate(long address, int size) {
-        if (attachments.withPasid()) {
-            iotlb.invalidate(number, Iotlb.ANY_PASID, address, size);
-        } else {
-            iotlb.invalidate(number, TlbTag.NO_PASID, address, size);
-        }
-        return log.append(number, Iotlb.ANY_PASID, address, size);
-    }
-
-    private void await(long epoch) {
-        String stuck = stations.await(epoch, iommu.config().limitNs());
-        if (stuck != null) {
-            throw new QuiescenceTimeout(stuck, iommu.config().limitNs());
-        }
+        return pageTable.forget(address, size);
     }
 
     /** Invalidates what was taken out, waits until no device uses it, and frees it. */
@@ -394,7 +460,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         long epoch = invalidate(taken);
         iommu.reclaim();
         try {
-            await(epoch);
+            iommu.await(epoch);
         } catch (QuiescenceTimeout e) {
             for (int i = 0; i < taken.pages(); i++) {
                 if (taken.owned(i)) {
@@ -437,6 +503,25 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             bytes += 1L << taken.sizeLg2(i);
         }
         return bytes;
+    }
+
+    private boolean holds(long physical) {
+        return frames.physical().contains(physical);
+    }
+
+    private static void requireAccess(int access) {
+        if ((access & (Translation.READ | Translation.WRITE)) == 0 || (access & ~Translation.RIGHTS) != 0) {
+            throw new IllegalArgumentException("access=" + access + ": allowed " + Translation.READ + " (read) or "
+                    + Translation.WRITE + " (write) or both, and with either " + Translation.EXECUTE + " (execute)");
+        }
+    }
+
+    private long wholePage(String field, long address) {
+        if ((address & (Frames.BYTES - 1)) != 0) {
+            throw new IllegalArgumentException(
+                    field + "=0x" + Long.toHexString(address) + ": allowed multiples of 4096");
+        }
+        return field.equals("address") ? pageOf(address) : address;
     }
 
     /** The last address of a range that lies within the input range, on one side of its gap. */

@@ -3,10 +3,10 @@ package dev.faultline.iommu;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The fact that a device translates through an address space, as a whole or for one PASID. Each attach makes a new one, so
+ * The fact that a device translates through a page table, as a whole or for one PASID. Each attach makes a new one, so
  * that what belonged to an earlier one is never taken for its own.
  *
- * <p>Threads: any. Ownership: who attaches detaches; closing the device or the address space detaches too. Progress: {@link
+ * <p>Threads: any. Ownership: who attaches detaches; closing the device or the page table detaches too. Progress: {@link
  * #detach} waits, a bounded time, for the thread that has entered the device to step it.
  */
 public final class Attachment implements AutoCloseable {
@@ -16,7 +16,7 @@ public final class Attachment implements AutoCloseable {
     final @Nullable Lane lane;
 
     private final Device device;
-    private final AddressSpace space;
+    private final PageTable table;
     private final int pasid;
     private volatile boolean attached = true;
 
@@ -26,10 +26,10 @@ public final class Attachment implements AutoCloseable {
     /** The function stops using the PASID; its thread's own. */
     boolean stopped;
 
-    Attachment(int key, Device device, AddressSpace space, int pasid, @Nullable Lane lane) {
+    Attachment(int key, Device device, PageTable table, int pasid, @Nullable Lane lane) {
         this.key = key;
         this.device = device;
-        this.space = space;
+        this.table = table;
         this.pasid = pasid;
         this.lane = lane;
     }
@@ -46,10 +46,10 @@ public final class Attachment implements AutoCloseable {
     /**
      * Through what.
      *
-     * @return the address space
+     * @return the page table
      */
-    public AddressSpace space() {
-        return space;
+    public PageTable table() {
+        return table;
     }
 
     /**
@@ -72,7 +72,7 @@ public final class Attachment implements AutoCloseable {
 
     /**
      * Ends it. Its open page requests are answered INVALID, its translations are forgotten, accesses that waited fail; when it
-     * returns, the device uses no page of the address space any more. Doing it again does nothing.
+     * returns, the device uses no page by it any more. Doing it again does nothing.
      *
      * @throws IllegalStateException if a thread has entered the device and does not step it within the limit
      */
@@ -81,7 +81,7 @@ public final class Attachment implements AutoCloseable {
     }
 
     /**
-     * Translates through another address space from now on. The device is never without translation: either it uses the one or the
+     * Translates through another page table from now on. The device is never without translation: either it uses the one or the
      * other. All that can fail is done before anything is changed, so a failure leaves everything as it was. Open page requests are
      * answered INVALID once the new one holds, those no read has taken first and the newest of them first, then the others in the
      * order they were delivered; requests of groups that are not whole stay, and their groups go where the last of them finds the
@@ -93,8 +93,20 @@ public final class Attachment implements AutoCloseable {
      *     device and does not step it within the limit
      * @throws IllegalArgumentException if the fault queue's largest group is smaller than the device's
      */
-    public Attachment replace(AddressSpace to) {
+    public Attachment replace(PageTable to) {
         return device.replace(this, to);
+    }
+
+    /**
+     * {@link #replace(PageTable)} by the one of an address space.
+     *
+     * @param to through whose mappings it will translate
+     * @return a fresh attachment, or this one if it is through {@code to} already
+     * @throws IllegalStateException as there
+     * @throws IllegalArgumentException as there
+     */
+    public Attachment replace(AddressSpace to) {
+        return replace(to.table());
     }
 
     /** The same as {@link #detach}. */

@@ -28,22 +28,22 @@ final class AttachmentChanges {
         this.requests = requests;
     }
 
-    Attachment attach(AddressSpace space, int pasid) {
+    Attachment attach(PageTable table, int pasid) {
         if (attachments.get(pasid) != null) {
             throw new IllegalStateException(
                     device + (pasid < 0 ? "" : " PASID " + pasid) + " is attached: detach it first");
         }
-        Attachment fresh = reserve(space, pasid);
+        Attachment fresh = reserve(table, pasid);
         attachments.add(fresh);
         return fresh;
     }
 
-    Attachment replace(Attachment old, AddressSpace to) {
+    Attachment replace(Attachment old, PageTable to) {
         if (!old.isAttached()) {
             throw new IllegalStateException(
                     device + (old.pasid() < 0 ? "" : " PASID " + old.pasid()) + " is not attached: attach it instead");
         }
-        if (old.space() == to) {
+        if (old.table() == to) {
             return old;
         }
         Attachment fresh = reserve(to, old.pasid());
@@ -68,17 +68,17 @@ final class AttachmentChanges {
         }
     }
 
-    /** All that may fail: the lane to the fault queue, and the address space's leave. */
-    private Attachment reserve(AddressSpace space, int pasid) {
-        Lane lane = port.laneTo(space.queue());
-        Attachment fresh = new Attachment(attachments.nextKey(), device, space, pasid, lane);
-        space.add(fresh);
+    /** All that may fail: the lane to the fault queue, and the page table's leave. */
+    private Attachment reserve(PageTable table, int pasid) {
+        Lane lane = port.laneTo(table.queue());
+        Attachment fresh = new Attachment(attachments.nextKey(), device, table, pasid, lane);
+        table.add(fresh);
         return fresh;
     }
 
     /** Only after it is found no more are its groups answered, or one could be opened behind the answers. */
     private void end(Attachment attachment) {
-        attachment.space().remove(attachment);
+        attachment.table().remove(attachment);
         port.detach(requests, attachment);
         window.retry(Window.BEHIND);
         window.retry(Window.HELD);

@@ -62,7 +62,7 @@ public final class Device implements AutoCloseable {
         this.requester = requester;
         this.physical = physical;
         this.window = new Window(config.window());
-        this.accesses = new Accesses(config, iommu.frames().memory(), window, attachments, counters);
+        this.accesses = new Accesses(config, iommu.frames().physical(), window, attachments, counters);
         this.translation = new DeviceTranslation(iommu, config.tlbEntries(), attachments, counters);
         this.pri = physical == null
                 ? new PageRequestInterface(
@@ -315,7 +315,20 @@ public final class Device implements AutoCloseable {
      * @throws IllegalArgumentException if the fault queue's largest group is smaller than this device's
      */
     public Attachment attach(AddressSpace space) {
-        return attachChecked(space, FaultProducer.NO_PASID);
+        return attach(space.table());
+    }
+
+    /**
+     * Attaches the device as a whole: for accesses without PASID.
+     *
+     * @param table through which it will translate
+     * @return the attachment
+     * @throws IllegalStateException if it is attached already, or something is closed, or a thread has entered the device and
+     *     does not step it
+     * @throws IllegalArgumentException if the fault queue's largest group is smaller than this device's
+     */
+    public Attachment attach(PageTable table) {
+        return attachChecked(table, FaultProducer.NO_PASID);
     }
 
     /**
@@ -330,8 +343,23 @@ public final class Device implements AutoCloseable {
      *     this device's
      */
     public Attachment attach(AddressSpace space, int pasid) {
+        return attach(space.table(), pasid);
+    }
+
+    /**
+     * Attaches one PASID.
+     *
+     * @param table through which it will translate
+     * @param pasid within the device's width of PASIDs
+     * @return the attachment
+     * @throws IllegalStateException if the PASID is attached already, or something is closed, or a thread has entered the
+     *     device and does not step it
+     * @throws IllegalArgumentException if {@code pasid} is out of range, or the fault queue's largest group is smaller than
+     *     this device's
+     */
+    public Attachment attach(PageTable table, int pasid) {
         checkPasid(pasid);
-        return attachChecked(space, pasid);
+        return attachChecked(table, pasid);
     }
 
     /**
@@ -602,11 +630,11 @@ public final class Device implements AutoCloseable {
 
     // Attaching, detaching, closing: rare, by the thread that has entered.
 
-    private Attachment attachChecked(AddressSpace space, int pasid) {
-        return performed(() -> changes.attach(space, pasid));
+    private Attachment attachChecked(PageTable table, int pasid) {
+        return performed(() -> changes.attach(table, pasid));
     }
 
-    Attachment replace(Attachment old, AddressSpace to) {
+    Attachment replace(Attachment old, PageTable to) {
         return performed(() -> changes.replace(old, to));
     }
 

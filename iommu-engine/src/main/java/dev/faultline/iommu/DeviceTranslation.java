@@ -1,7 +1,7 @@
 package dev.faultline.iommu;
 
-import dev.faultline.iommu.table.PageFormat;
 import dev.faultline.iommu.table.Translation;
+import dev.faultline.iommu.table.Walk;
 import dev.faultline.iommu.table.Walker;
 import dev.faultline.iommu.tlb.AtsRange;
 import dev.faultline.iommu.tlb.DeviceTlb;
@@ -104,13 +104,13 @@ final class DeviceTranslation implements InvalidationLog.Reader {
 
     /** A translation request: what the IOMMU answers. */
     private long ask(Attachment attachment, long address, int needed) {
-        AddressSpace space = attachment.space();
-        PageFormat format = space.format();
-        if (!format.canonical(address) || !Iotlb.holds(address)) {
-            return space.table().walk(address, needed);
+        PageTable table = attachment.table();
+        Walk walk = table.walk();
+        if (!walk.canonical(address) || !Iotlb.holds(address)) {
+            return walk.walk(address, needed);
         }
         // What a second stage translates is the same for every PASID.
-        long tag = TlbTag.of(space.number(), format.stage() == 1 ? attachment.pasid() : TlbTag.NO_PASID);
+        long tag = TlbTag.of(table.domain(), table.knowsPasids() ? attachment.pasid() : TlbTag.NO_PASID);
         long translation = iotlb.lookup(tag, address);
         if (Translation.grants(translation, needed)) {
             counters.add(CounterWords.IOTLB_HITS, 1);
@@ -119,7 +119,7 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         counters.add(CounterWords.IOTLB_MISSES, 1);
         counters.add(CounterWords.WALKS, 1);
         long sequence = iotlb.sequence();
-        translation = walk(space, format, address, needed);
+        translation = walk(table.domain(), walk, address, needed);
         if (!Translation.isFault(translation)) {
             boolean _ = iotlb.insert(tag, address, translation, sequence);
         }
@@ -127,10 +127,12 @@ final class DeviceTranslation implements InvalidationLog.Reader {
     }
 
     /** A walk from the last table, if it is known where that is. */
-    private long walk(AddressSpace space, PageFormat format, long address, int needed) {
-        int size = format.shift(1) - Translation.PAGE_SHIFT;
-        Walker walker = space.table().walker();
-        long reached = walkCache.lookup(space.number(), address, size);
+    private long walk(int domain, Walk walk, long address, int needed) {
+        if (!(walk instanceof Walker walker)) {
+            return walk.walk(address, needed);
+        }
+        int size = walker.format().shift(1) - Translation.PAGE_SHIFT;
+        long reached = walkCache.lookup(domain, address, size);
         if (reached != 0) {
             long translation = walker.walkFrom(reached, 0, address, needed);
             // That table may have been replaced, and the invalidation be under way: a fault is one only if the whole
@@ -142,7 +144,7 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         if (reached <= 0) {
             return walker.walk(address, needed);
         }
-        boolean _ = walkCache.insert(space.number(), address, size, reached, sequence);
+        boolean _ = walkCache.insert(domain, address, size, reached, sequence);
         return walker.walkFrom(reached, 0, address, needed);
     }
 
@@ -164,13 +166,13 @@ final class DeviceTranslation implements InvalidationLog.Reader {
             tlb.invalidateEveryPasid(address, size, true);
         } else if (pasid != Iotlb.ANY_PASID) {
             Attachment attachment = attachments.get(pasid);
-            if (attachment != null && attachment.space().number() == domain) {
+            if (attachment != null && attachment.table().domain() == domain) {
                 tlb.invalidate(pasid, address, size);
             }
         } else if (attachments.size() <= FEW_ATTACHMENTS) {
             for (int i = 0; i < attachments.size(); i++) {
                 Attachment attachment = attachments.at(i);
-                if (attachment.space().number() == domain) {
+                if (attachment.table().domain() == domain) {
                     tlb.invalidate(attachment.pasid(), address, size);
                 }
             }

@@ -41,7 +41,10 @@ public final class Iommu implements AutoCloseable {
     private final Queue<Pending> pending = new ConcurrentLinkedQueue<>();
 
     private final List<AddressSpace> spaces = new ArrayList<>();
-    /** The numbers of {@link #spaces}, 1 or more: used again once the caches have nothing left of them. */
+    /** Those that are not an address space's. */
+    private final List<PageTable> tables = new ArrayList<>();
+
+    /** The numbers of both, 1 or more: used again once the caches have nothing left of them. */
     private final BitSet domains = new BitSet();
 
     private final List<Device> devices = new ArrayList<>();
@@ -91,14 +94,81 @@ public final class Iommu implements AutoCloseable {
      */
     public synchronized AddressSpace addressSpace(TableFormat format, @Nullable FaultQueue queue) {
         requireOpen();
-        int domain = domains.nextClearBit(1);
-        if (domain > TlbTag.MAX_DOMAINS) {
-            throw new IllegalStateException("address spaces open=" + spaces.size() + ": allowed " + TlbTag.MAX_DOMAINS);
-        }
+        int domain = freeDomain();
         AddressSpace space = new AddressSpace(this, format.facts(), domain, queue);
         domains.set(domain);
         spaces.add(space);
         return space;
+    }
+
+    /**
+     * Makes a page table of a guest: a first stage whose root and tables lie in the guest's memory, which a parent translates. The
+     * guest writes its tables where a device would, and has to tell changes by {@link PageTable#invalidate}. Faults of either stage
+     * go to its queue.
+     *
+     * @param parent of an address space in the format of a second stage, without fault queue
+     * @param first the format of a first stage
+     * @param guestRoot where its root table is, as the parent's input
+     * @param queue where faults of its devices go; null if they are to fail
+     * @return the page table
+     * @throws IllegalArgumentException if the formats are of other stages, the parent is of another kind or has a fault queue, or
+     *     the root is not a page of its input
+     */
+    public synchronized PageTable nested(
+            PageTable parent, TableFormat first, long guestRoot, @Nullable FaultQueue queue) {
+        requireOpen();
+        if (parent.queue() != null) {
+            throw new IllegalArgumentException(
+                    "parent.queue()=" + parent.queue() + ": allowed none, faults go to the nested page table's");
+        }
+        int domain = freeDomain();
+        return opened(PageTable.nested(this, domain, parent, first.facts(), guestRoot, queue));
+    }
+
+    /**
+     * Makes a page table by which every address is the physical address, with every right.
+     *
+     * @return the page table
+     */
+    public synchronized PageTable identity() {
+        requireOpen();
+        return opened(PageTable.identity(this, freeDomain()));
+    }
+
+    /**
+     * Makes a page table by which no address is translated: accesses end {@link AccessResult#BLOCKED}.
+     *
+     * @return the page table
+     */
+    public synchronized PageTable blocked() {
+        requireOpen();
+        return opened(PageTable.blocked(this, freeDomain()));
+    }
+
+    /**
+     * Adds physical memory, beside that of {@link #frames}: a guest's, or a device's. It is addressed, not handed out.
+     *
+     * @param base its physical address: a multiple of 4096, and it ends below 2^52
+     * @param added whole pages that can be written; the caller's, open until this IOMMU is closed
+     * @throws IllegalArgumentException if it lies over other memory, or is not as it has to be
+     */
+    public void addMemory(long base, MemorySegment added) {
+        frames.physical().add(base, added);
+    }
+
+    private int freeDomain() {
+        int domain = domains.nextClearBit(1);
+        if (domain > TlbTag.MAX_DOMAINS) {
+            throw new IllegalStateException(
+                    "page tables open=" + domains.cardinality() + ": allowed " + TlbTag.MAX_DOMAINS);
+        }
+        return domain;
+    }
+
+    private PageTable opened(PageTable table) {
+        domains.set(table.domain());
+        tables.add(table);
+        return table;
     }
 
     /**
@@ -189,7 +259,7 @@ public final class Iommu implements AutoCloseable {
     }
 
     /**
-     * Closes the devices, then the address spaces, then frees the memory. Each step waits a bounded time.
+     * Closes the devices, then the page tables, then the address spaces, then frees the memory. Each step waits a bounded time.
      *
      * @throws IllegalStateException if a thread neither steps nor leaves a device, or frames were allocated directly and not
      *     freed. In the first case the memory is not freed: a leak is reported, memory in use is never unmapped.
@@ -198,6 +268,7 @@ public final class Iommu implements AutoCloseable {
     public void close() {
         List<Device> openDevices;
         List<AddressSpace> openSpaces;
+        List<PageTable> openTables;
         synchronized (this) {
             if (closed) {
                 return;
@@ -205,10 +276,14 @@ public final class Iommu implements AutoCloseable {
             closed = true;
             openDevices = List.copyOf(devices);
             openSpaces = List.copyOf(spaces);
+            openTables = List.copyOf(tables);
         }
         IllegalStateException stuck = null;
         for (Device device : openDevices) {
             stuck = attempt(device::close, stuck);
+        }
+        for (PageTable table : openTables) {
+            stuck = attempt(table::close, stuck);
         }
         for (AddressSpace space : openSpaces) {
             stuck = attempt(space::close, stuck);
@@ -262,6 +337,20 @@ public final class Iommu implements AutoCloseable {
             } else {
                 pending.add(next);
             }
+        }
+    }
+
+    /** Waits until every thread that has entered a device has obeyed an invalidation. */
+    void await(long epoch) {
+        String stuck = stations.await(epoch, config.limitNs());
+        if (stuck != null) {
+            throw new QuiescenceTimeout(stuck, config.limitNs());
+        }
+    }
+
+    synchronized void closed(PageTable table) {
+        if (tables.remove(table)) {
+            domains.clear(table.domain());
         }
     }
 

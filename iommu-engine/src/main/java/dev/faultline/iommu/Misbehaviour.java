@@ -87,7 +87,7 @@ final class Misbehaviour {
     private void reuse(Attachment attachment) {
         if (attachment.isAttached()) {
             changes.detach(attachment);
-            var _ = changes.attach(attachment.space(), attachment.pasid());
+            var _ = changes.attach(attachment.table(), attachment.pasid());
         }
     }
 

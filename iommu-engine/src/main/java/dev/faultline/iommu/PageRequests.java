@@ -1,6 +1,6 @@
 package dev.faultline.iommu;
 
-import dev.faultline.iommu.table.PageFormat;
+import dev.faultline.iommu.table.Walk;
 import dev.faultline.ring.FaultProducer;
 import org.jspecify.annotations.Nullable;
 
@@ -78,7 +78,7 @@ final class PageRequests {
             if (covering != Groups.NONE) {
                 window.group[slot] = covering;
                 window.set(slot, Window.WAITING);
-                window.want(slot, Window.wanted(attachment.space(), page));
+                window.want(slot, Window.wanted(attachment.table().domain(), page));
                 return false;
             }
         }
@@ -101,7 +101,7 @@ final class PageRequests {
             window.raisedAtNs[slot] = System.nanoTime();
         }
         // Before the request: whoever answers it maps the page only after this, and an eviction after that sees it.
-        window.want(slot, Window.wanted(attachment.space(), page));
+        window.want(slot, Window.wanted(attachment.table().domain(), page));
         Misbehaviour bad = misbehaviour;
         Disaster disaster = bad == null ? null : bad.begin(attachment, groups.openCount() > 1);
         int index = disaster == Disaster.INDEX_REUSED ? groups.anotherThan(group) : group;
@@ -133,11 +133,11 @@ final class PageRequests {
     }
 
     private int groupPages(Attachment attachment, long page) {
-        PageFormat format = attachment.space().format();
+        Walk walk = attachment.table().walk();
         int n = 1;
         while (n < config.groupPages()) {
             long next = page + (long) n * Frames.BYTES;
-            if (!format.canonical(next) || (next ^ page) < 0) {
+            if (!walk.canonical(next) || (next ^ page) < 0) {
                 break;
             }
             n++;

@@ -49,12 +49,13 @@ public final class TableFormat {
     /**
      * The second stage of Intel VT-d, with accessed and dirty marks and without execute permission.
      *
-     * @param inputBits the address width: 30 to 57, 9 more for each level; 48 are four levels
+     * @param inputBits the address width: 30 to 48; above 39 are four levels, else three
      * @param outputBits the host address width: 32 to 52
      * @return the format
      * @throws IllegalArgumentException if one is out of range
      */
     public static TableFormat vtdSecond(int inputBits, int outputBits) {
+        Limits.inRange("inputBits", inputBits, 30, 48);
         return new TableFormat(new VtdSecondStage(inputBits, outputBits, true, false, false));
     }
 

@@ -253,8 +253,8 @@ final class Window {
     }
 
     /** The key of a page that an access asks for, never 0. */
-    static long wanted(AddressSpace space, long address) {
-        return (long) space.number() << WANTED_PAGE_BITS | (address >>> Frames.SHIFT & (1L << WANTED_PAGE_BITS) - 1);
+    static long wanted(int domain, long address) {
+        return (long) domain << WANTED_PAGE_BITS | (address >>> Frames.SHIFT & (1L << WANTED_PAGE_BITS) - 1);
     }
 
     void want(int slot, long key) {

@@ -57,12 +57,12 @@ class AtsScenariosTest {
         Device device = rig.device(DeviceConfig.plain("d"));
         device.ats().enable(unit);
         assertEquals(1, read(rig, device, BASE));
-        long one = rig.space.table().entry(BASE);
-        long two = rig.space.table().entry(BASE + PAGE);
-        assertTrue(rig.space.table().remove(BASE, one));
-        assertTrue(rig.space.table().remove(BASE + PAGE, two));
-        assertTrue(rig.space.table().restore(BASE, two));
-        assertTrue(rig.space.table().restore(BASE + PAGE, one));
+        long one = rig.space.radix().entry(BASE);
+        long two = rig.space.radix().entry(BASE + PAGE);
+        assertTrue(rig.space.radix().remove(BASE, one));
+        assertTrue(rig.space.radix().remove(BASE + PAGE, two));
+        assertTrue(rig.space.radix().restore(BASE, two));
+        assertTrue(rig.space.radix().restore(BASE + PAGE, one));
         return device;
     }
 
@@ -211,10 +211,10 @@ class AtsScenariosTest {
             Device device = rig.device(DeviceConfig.plain("d"));
             TranslationCompletion clean = device.ats().translate(NO_PASID, BASE, true, false, false);
             assertEquals(TranslationCompletion.READ, clean.entry() & 0x3);
-            assertFalse(rig.space.table().dirty(rig.space.table().entry(BASE)));
+            assertFalse(rig.space.radix().dirty(rig.space.radix().entry(BASE)));
             TranslationCompletion dirty = device.ats().translate(NO_PASID, BASE, false, false, false);
             assertEquals(TranslationCompletion.READ | TranslationCompletion.WRITE, dirty.entry() & 0x3);
-            assertTrue(rig.space.table().dirty(rig.space.table().entry(BASE)));
+            assertTrue(rig.space.radix().dirty(rig.space.radix().entry(BASE)));
             device.leave();
         }
     }

@@ -43,7 +43,7 @@ class AttachTest {
             assertNotSame(first, second);
             assertNotEquals(first.key, second.key, "a fresh one for each");
             assertFalse(first.isAttached());
-            assertSame(other, second.space());
+            assertSame(other.table(), second.table());
             assertThrows(IllegalStateException.class, () -> first.replace(rig.space), "it is ended");
             first.detach();
             assertTrue(second.isAttached(), "an attachment ends only itself");
@@ -188,11 +188,11 @@ class AttachTest {
                 Attachment known = model.get(pasid);
                 assertSame(known, attachments.get(pasid));
                 if (known == null) {
-                    Attachment fresh = new Attachment(attachments.nextKey(), device, rig.space, pasid, null);
+                    Attachment fresh = new Attachment(attachments.nextKey(), device, rig.space.table(), pasid, null);
                     attachments.add(fresh);
                     model.put(pasid, fresh);
                 } else if (random.nextInt(4) == 0) {
-                    Attachment fresh = new Attachment(attachments.nextKey(), device, rig.space, pasid, null);
+                    Attachment fresh = new Attachment(attachments.nextKey(), device, rig.space.table(), pasid, null);
                     attachments.replace(known, fresh);
                     model.put(pasid, fresh);
                 } else {

@@ -183,7 +183,7 @@ class DeviceTest {
             rig.start(device, Access.WRITE, BASE, rig.bytes(8, 1), 1);
             rig.finish(device);
             // Another page takes its place behind the back of both TLBs.
-            RadixTable table = rig.space.table();
+            RadixTable table = rig.space.radix();
             long old = table.entry(BASE);
             assertTrue(table.remove(BASE, old));
             long fresh = rig.iommu.frames().allocate();

@@ -217,9 +217,9 @@ class UseAfterUnmapTest {
             MemorySegment buffer = arena.allocate(READ_BYTES, Long.BYTES);
             device.read(BASE, buffer);
             check(buffer, 0, 0);
-            long entry = space.table().entry(BASE);
-            assertTrue(space.table().remove(BASE, entry));
-            iommu.frames().free(space.table().page(entry));
+            long entry = space.radix().entry(BASE);
+            assertTrue(space.radix().remove(BASE, entry));
+            iommu.frames().free(space.radix().page(entry));
             device.read(BASE, buffer);
             assertThrows(AssertionError.class, () -> check(buffer, 0, 1));
         }

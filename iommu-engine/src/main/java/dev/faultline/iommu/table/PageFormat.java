@@ -137,6 +137,20 @@ public abstract class PageFormat {
 
     // What follows from the facts.
 
+    public final int outputBits() {
+        return outputBits;
+    }
+
+    /** The sizes of page that can be mapped: bit n for 2^n bytes. */
+    public final long sizes() {
+        return pageSizes();
+    }
+
+    /** Whether a leaf's memory belongs to the table's owner. */
+    public final boolean isOwned(long leaf) {
+        return owned(leaf);
+    }
+
     static int fault(WalkFault reason) {
         return ~reason.ordinal();
     }

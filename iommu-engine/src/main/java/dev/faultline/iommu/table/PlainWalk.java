@@ -4,7 +4,8 @@ import dev.faultline.iommu.table.Translation.Step;
 
 /** No tables: every address is where it says, or none is anywhere. */
 public final class PlainWalk extends Walk {
-    private static final int INPUT_BITS = 52;
+    /** What the TLBs keep of an address. */
+    private static final int INPUT_BITS = 48;
 
     private final PhysicalMemory memory;
     private final boolean blocked;

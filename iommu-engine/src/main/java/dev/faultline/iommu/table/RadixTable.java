@@ -130,14 +130,15 @@ public final class RadixTable {
      * @param physical a multiple of 4096
      * @param bytes a multiple of 4096, above 0
      * @param sizes that may be used: bit n for 2^n bytes
-     * @param taken gets the tables that were replaced
-     * @return how many bytes are mapped: less than {@code bytes} if the next page is in use or no frame is free for a table
+     * @param taken gets the tables that were replaced, and the outcome: DONE, or why it stopped
+     * @return how many bytes are mapped
      */
     public long mapRange(long address, long physical, long bytes, int rights, boolean owned, long sizes, Taken taken) {
         long done = 0;
         while (done < bytes) {
             int sizeLg2 = largest(sizes & format.pageSizes(), address + done | physical + done, bytes - done);
-            if (map(address + done, physical + done, sizeLg2, rights, owned, taken) != Outcome.DONE) {
+            taken.outcome(map(address + done, physical + done, sizeLg2, rights, owned, taken));
+            if (taken.outcome() != Outcome.DONE) {
                 break;
             }
             done += 1L << sizeLg2;

@@ -16,6 +16,16 @@ public final class Taken {
     private int pages;
     private long[] table = new long[4];
     private int tables;
+    private RadixTable.Outcome outcome = RadixTable.Outcome.DONE;
+
+    /** How the last mapping of a range ended. */
+    public RadixTable.Outcome outcome() {
+        return outcome;
+    }
+
+    void outcome(RadixTable.Outcome how) {
+        outcome = how;
+    }
 
     /** Of how many pages translations went away or were narrowed. */
     public int pages() {

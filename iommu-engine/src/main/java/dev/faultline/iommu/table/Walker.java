@@ -60,6 +60,10 @@ public final class Walker extends Walk {
         this.grantsAll = format.leaf(0, 0, RIGHTS, false);
     }
 
+    public PageFormat format() {
+        return format;
+    }
+
     @Override
     public long walk(long address, int needed) {
         long above = address >> aboveShift;

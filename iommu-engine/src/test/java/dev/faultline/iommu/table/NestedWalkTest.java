@@ -300,7 +300,7 @@ class NestedWalkTest {
             assertEquals(0x1000, Translation.page(word));
             assertEquals(14, Translation.sizeLg2(word));
             assertEquals(WalkFault.PAGE_OUTSIDE, Translation.reason(identity.walk(0x4000, READ)));
-            assertEquals(WalkFault.BEYOND_INPUT, Translation.reason(identity.walk(1L << 52, READ)));
+            assertEquals(WalkFault.BEYOND_INPUT, Translation.reason(identity.walk(1L << 48, READ)));
             assertEquals(0x3000, identity.trail(0x3000).physical());
             PlainWalk blocked = PlainWalk.blocked(memory.physical);
             assertEquals(WalkFault.BLOCKED, Translation.reason(blocked.walk(0, READ)));
