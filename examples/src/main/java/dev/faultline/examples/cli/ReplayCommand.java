@@ -9,6 +9,7 @@ import dev.faultline.examples.replay.ReplayConfig;
 import dev.faultline.examples.replay.ReplayReport;
 import dev.faultline.examples.replay.TraceInput;
 import dev.faultline.iommu.Counters;
+import dev.faultline.iommu.Disaster;
 import dev.faultline.iommu.OutOfFrames;
 import dev.faultline.ring.Waiting;
 import java.io.IOException;
@@ -16,8 +17,10 @@ import java.io.UncheckedIOException;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.Locale;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
@@ -118,6 +121,15 @@ final class ReplayCommand implements Callable<Integer> {
     private long seed = 1;
 
     @Option(
+            names = "--disaster",
+            paramLabel = "NAME",
+            converter = DisasterConverter.class,
+            description =
+                    "Every device causes it again and again: queue-overflow, lost-last, index-reused, stop-marker-race,"
+                            + " device-tlb-timeout, failure-answer, reset-in-flight, pasid-reused or flood.")
+    private @Nullable Disaster disaster;
+
+    @Option(
             names = "--record",
             paramLabel = "FILE",
             description = "Write the fault stream there, one JSON line a group; replay raises it again.")
@@ -151,12 +163,13 @@ final class ReplayCommand implements Callable<Integer> {
                         waiting,
                         deadlineNs,
                         limit,
-                        seed)
+                        seed,
+                        disaster)
                 .checked();
         Path target = record == null ? null : path("--record", record);
         try (TraceInput input = open()) {
             if (input.isFaultStream()) {
-                refuseForFaultStream("--devices", "--device-threads", "--group");
+                refuseForFaultStream("--devices", "--device-threads", "--group", "--disaster");
             }
             boolean isFile = trace != null && !trace.equals("-");
             try (FaultRecorder recorder = target == null
@@ -275,7 +288,8 @@ final class ReplayCommand implements Callable<Integer> {
                 .put("group", c.group())
                 .put("wait", WaitConverter.name(c.waiting()))
                 .put("deadline_ns", c.deadlineNs())
-                .put("limit", c.limit() == Long.MAX_VALUE ? null : c.limit());
+                .put("limit", c.limit() == Long.MAX_VALUE ? null : c.limit())
+                .put("disaster", c.disaster() == null ? null : DisasterConverter.name(c.disaster()));
         node.put("accesses", r.accesses())
                 .put("loads", r.loads())
                 .put("stores", r.stores())
@@ -421,6 +435,24 @@ final class ReplayCommand implements Callable<Integer> {
     }
 
     /** {@code spin}, {@code yield} or {@code park}. */
+    static final class DisasterConverter implements ITypeConverter<Disaster> {
+        @Override
+        public Disaster convert(String value) {
+            for (Disaster disaster : Disaster.values()) {
+                if (name(disaster).equals(value)) {
+                    return disaster;
+                }
+            }
+            throw new TypeConversionException(Arrays.stream(Disaster.values())
+                    .map(DisasterConverter::name)
+                    .collect(Collectors.joining(", ")));
+        }
+
+        static String name(Disaster disaster) {
+            return disaster.name().toLowerCase(Locale.ROOT).replace('_', '-');
+        }
+    }
+
     static final class WaitConverter implements ITypeConverter<Waiting> {
         @Override
         public Waiting convert(String value) {

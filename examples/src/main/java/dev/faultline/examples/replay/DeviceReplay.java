@@ -5,6 +5,7 @@ import dev.faultline.iommu.Access;
 import dev.faultline.iommu.AccessResult;
 import dev.faultline.iommu.AccessSink;
 import dev.faultline.iommu.Device;
+import dev.faultline.iommu.Disaster;
 import dev.faultline.ring.Result;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -40,6 +41,7 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
     private static final int STORING = 2;
 
     private final Device device;
+    private final @Nullable Disaster disaster;
     private final int number;
     private final long deviceSeed;
     private final ShadowMemory shadow;
@@ -71,9 +73,17 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
     private long restarts;
     private @Nullable Mismatch mismatch;
     private @Nullable String refused;
+    /** The device does nothing more before it is reset. */
+    private boolean resets;
 
-    DeviceReplay(Device device, int number, long seed, int window) {
+    /**
+     * Replays on a device.
+     *
+     * @param disaster what the device causes once with each piece of the trace; null for none
+     */
+    DeviceReplay(Device device, int number, long seed, int window, @Nullable Disaster disaster) {
         this.device = device;
+        this.disaster = disaster;
         this.number = number;
         this.window = window;
         deviceSeed = Scramble.deviceSeed(seed, number);
@@ -102,6 +112,9 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
         batch = next;
         position = 0;
         part = 0;
+        if (disaster != null) {
+            device.misbehave(disaster);
+        }
     }
 
     /** Whether every access of the batch has ended. */
@@ -153,6 +166,10 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
         while (free < window) {
             boolean stepped = device.step();
             int ended = device.poll(this);
+            if (resets) {
+                resets = false;
+                device.reset();
+            }
             if (!stepped && ended == 0) {
                 break;
             }
@@ -267,9 +284,11 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
     }
 
     private void failedAccess(int slot, AccessResult result) {
-        if (result == AccessResult.INVALID && ++slotRestarts[slot] <= MOST_RESTARTS) {
-            // Overdue: the queue answered instead of the handler, which may have brought the page by now.
+        if (mayPass(result) && ++slotRestarts[slot] <= MOST_RESTARTS) {
+            // Overdue: the queue answered instead of the handler, which may have brought the page by now. Or a
+            // disaster.
             restarts++;
+            resets |= result == AccessResult.RESPONSE_FAILURE || result == AccessResult.TIMED_OUT;
             begin(slot);
             return;
         }
@@ -279,6 +298,15 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
                     + (slotRestarts[slot] == 0 ? "" : " after " + MOST_RESTARTS + " more attempts");
         }
         release(slot);
+    }
+
+    /** Whether the access may go well if it is started again. */
+    private boolean mayPass(AccessResult result) {
+        return result == AccessResult.INVALID
+                || (disaster != null
+                        && (result == AccessResult.RESPONSE_FAILURE
+                                || result == AccessResult.TIMED_OUT
+                                || result == AccessResult.RESET));
     }
 
     private Mismatch describe(int slot) {

@@ -1,7 +1,9 @@
 package dev.faultline.examples.replay;
 
 import dev.faultline.examples.BadInput;
+import dev.faultline.iommu.Disaster;
 import dev.faultline.ring.Waiting;
+import org.jspecify.annotations.Nullable;
 
 /**
  * How a trace is replayed. Immutable; any thread. Units: nanoseconds, frames and pages of 4096 bytes.
@@ -16,6 +18,7 @@ import dev.faultline.ring.Waiting;
  * @param deadlineNs after which a group is answered without its handler; 0 for never
  * @param limit accesses of the trace after which it counts as ended
  * @param seed decides all data
+ * @param disaster what every device causes, once with each piece of the trace; null for none
  */
 public record ReplayConfig(
         int devices,
@@ -27,7 +30,8 @@ public record ReplayConfig(
         Waiting waiting,
         long deadlineNs,
         long limit,
-        long seed) {
+        long seed,
+        @Nullable Disaster disaster) {
     /** Frames for each device, unless told otherwise. */
     public static final int DEFAULT_FRAMES = 256;
 
@@ -48,6 +52,34 @@ public record ReplayConfig(
 
     /** The longest {@code deadlineNs}: an hour. */
     public static final long MAX_DEADLINE_NS = 3_600_000_000_000L;
+
+    /**
+     * Without a disaster.
+     *
+     * @param devices as above
+     * @param deviceThreads as above
+     * @param frames as above
+     * @param tableFrames as above
+     * @param window as above
+     * @param group as above
+     * @param waiting as above
+     * @param deadlineNs as above
+     * @param limit as above
+     * @param seed as above
+     */
+    public ReplayConfig(
+            int devices,
+            int deviceThreads,
+            int frames,
+            int tableFrames,
+            int window,
+            int group,
+            Waiting waiting,
+            long deadlineNs,
+            long limit,
+            long seed) {
+        this(devices, deviceThreads, frames, tableFrames, window, group, waiting, deadlineNs, limit, seed, null);
+    }
 
     /**
      * One device, one thread, one access at a time.
@@ -93,7 +125,17 @@ public record ReplayConfig(
                 MAX_FRAMES,
                 " for " + devices + " devices x window " + window + " x group " + group);
         return new ReplayConfig(
-                devices, deviceThreads, settled, tableFrames, window, group, waiting, deadlineNs, limit, seed);
+                devices,
+                deviceThreads,
+                settled,
+                tableFrames,
+                window,
+                group,
+                waiting,
+                deadlineNs,
+                limit,
+                seed,
+                disaster);
     }
 
     private static void inRange(String field, long value, long from, long to, String why) throws BadInput {

@@ -29,6 +29,9 @@ import org.jspecify.annotations.Nullable;
  */
 final class TraceReplay implements Replay {
     /** Accesses a device starts before the next device's turn. */
+    /** How long a device waits for a response that may be lost. */
+    private static final long DISASTER_LIMIT_NS = 20_000_000;
+
     private static final int TURN_ENTRIES = 256;
 
     private static final int TLB_ENTRIES = 64;
@@ -88,15 +91,17 @@ final class TraceReplay implements Replay {
         for (int number = 1; number <= config.devices(); number++) {
             spaces[number] = iommu.addressSpace(TableFormat.X86_4_LEVEL, queue);
             Stepper stepper = steppers.get((number - 1) % steppers.size());
-            Device device = iommu.device(DeviceConfig.pri("replay-" + number)
-                    .withId(number)
-                    .withWindow(config.window())
-                    .withAllocation(config.window() * config.group())
-                    .withGroupPages(config.group())
-                    .withTlbEntries(TLB_ENTRIES)
-                    .withLatency(stepper::faulted));
+            DeviceConfig pri = DeviceConfig.pri("replay-" + number);
+            Device device = iommu.device(
+                    pri.withRequestLimitNs(config.disaster() == null ? pri.requestLimitNs() : DISASTER_LIMIT_NS)
+                            .withId(number)
+                            .withWindow(config.window())
+                            .withAllocation(config.window() * config.group())
+                            .withGroupPages(config.group())
+                            .withTlbEntries(TLB_ENTRIES)
+                            .withLatency(stepper::faulted));
             device.attach(spaces[number], number);
-            DeviceReplay replay = new DeviceReplay(device, number, config.seed(), config.window());
+            DeviceReplay replay = new DeviceReplay(device, number, config.seed(), config.window(), config.disaster());
             devices.add(replay);
             stepper.devices.add(replay);
         }
@@ -105,7 +110,8 @@ final class TraceReplay implements Replay {
     }
 
     private boolean lockstep() {
-        return config.deviceThreads() == 1;
+        // A handler that is held back for groups that never come would wait for ever.
+        return config.deviceThreads() == 1 && config.disaster() == null;
     }
 
     /** With a window of one a device rests anyway while its fault is handled. */

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.faultline.examples.BadInput;
+import dev.faultline.iommu.Disaster;
 import dev.faultline.iommu.OutOfFrames;
 import dev.faultline.ring.AutoAnswer;
 import dev.faultline.ring.Waiting;
@@ -158,6 +159,17 @@ class TraceReplayTest {
         ReplayConfig lockstep =
                 new ReplayConfig(2, 1, 64, c.tableFrames(), 4, 1, waiting, c.deadlineNs(), c.limit(), 7);
         assertNull(Traces.bundled(lockstep).problem());
+    }
+
+    @ParameterizedTest
+    @EnumSource(Disaster.class)
+    void everyDisasterCostsTimeAndNoData(Disaster disaster) throws Exception {
+        ReplayConfig c = Traces.with(2, 2, 64, 4, 2, 20_000);
+        ReplayReport r = Traces.bundled(
+                new ReplayConfig(2, 2, 64, c.tableFrames(), 4, 2, c.waiting(), c.deadlineNs(), c.limit(), 7, disaster));
+        assertNull(r.problem());
+        assertTrue(r.accounting().balanced(), () -> r.accounting().toString());
+        assertEquals(0, r.accounting().outstanding());
     }
 
     @ParameterizedTest
