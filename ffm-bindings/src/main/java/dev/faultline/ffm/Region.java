@@ -4,7 +4,8 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
 /**
- * One piece of off-heap memory that several threads share: zeroed, aligned to {@link CacheLine#BYTES}, freed once.
+ * One piece of off-heap memory that several threads share: zeroed, aligned to {@link CacheLine#BYTES}, from 4096
+ * bytes on to 4096, freed once.
  *
  * <p>Threads: any thread may use the segment; how its words are shared is the business of the type that lays them out.
  * Ownership: who allocates closes, and closes once everybody has stopped using it. Lifetime: an access after
@@ -13,6 +14,9 @@ import java.lang.foreign.MemorySegment;
  * none for a request. Units: bytes.
  */
 public final class Region implements AutoCloseable {
+    /** So that what a large region is divided into by pages lies in as many pages of the machine. */
+    private static final long PAGE_BYTES = 4096;
+
     private final Arena arena;
     private final MemorySegment segment;
 
@@ -35,7 +39,7 @@ public final class Region implements AutoCloseable {
         }
         Arena arena = Arena.ofShared();
         try {
-            return new Region(arena, arena.allocate(bytes, CacheLine.BYTES));
+            return new Region(arena, arena.allocate(bytes, bytes < PAGE_BYTES ? CacheLine.BYTES : PAGE_BYTES));
         } catch (RuntimeException | Error e) {
             arena.close();
             throw e;

@@ -52,20 +52,24 @@ final class Accesses {
         boolean moved = false;
         for (int turn = 0; turn < PAGES_PER_STEP; turn++) {
             long address = window.address[slot];
-            Attachment attachment = attachments.get(window.pasid[slot]);
-            if (attachment == null) {
-                end(slot, AccessResult.NOT_ATTACHED);
-                return true;
-            }
             if (window.behindOlder(slot)) {
                 window.set(slot, Window.BEHIND);
                 window.remember(slot);
                 return moved;
             }
-            long translation = through.translate(attachment, address, window.rights[slot]);
-            if (translation < 0) {
-                boolean raised = miss(slot, attachment, translation, requests);
-                return raised || moved;
+            // What the device has in its TLB is attached: a detach empties it.
+            long translation = through.hit(window.pasid[slot], address, window.rights[slot]);
+            if (translation == 0) {
+                Attachment attachment = attachments.get(window.pasid[slot]);
+                if (attachment == null) {
+                    end(slot, AccessResult.NOT_ATTACHED);
+                    return true;
+                }
+                translation = through.translate(attachment, address, window.rights[slot]);
+                if (translation < 0) {
+                    boolean raised = miss(slot, attachment, translation, requests);
+                    return raised || moved;
+                }
             }
             int bytes = (int) Math.min(window.left[slot], Frames.BYTES - (address & PAGE_OFFSET_MASK));
             if (!move(slot, Translation.page(translation) | (address & PAGE_OFFSET_MASK), bytes)) {

@@ -39,15 +39,20 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         this.counters = counters;
     }
 
-    /** A translation with the right that is needed, or a fault, as {@link Translation} says. */
-    long translate(Attachment attachment, long address, int needed) {
-        long translation = tlb.lookup(attachment.pasid(), address);
-        if (Translation.grants(translation, needed)) {
-            counters.add(CounterWords.TLB_HITS, 1);
-            return translation;
+    /** A translation with the right that is needed from the device's own TLB, or 0. */
+    long hit(int pasid, long address, int needed) {
+        long translation = tlb.lookup(pasid, address);
+        if (!Translation.grants(translation, needed)) {
+            return 0;
         }
+        counters.add(CounterWords.TLB_HITS, 1);
+        return translation;
+    }
+
+    /** What the IOMMU says where the TLB has nothing: a translation with the right that is needed, or a fault, as {@link Translation} says. */
+    long translate(Attachment attachment, long address, int needed) {
         counters.add(CounterWords.TLB_MISSES, 1);
-        translation = ask(attachment, address, needed);
+        long translation = ask(attachment, address, needed);
         if (Translation.grants(translation, needed) && usesTlb) {
             // Needs no guard: this thread obeys every later invalidation before its next access, and looked the page up
             // after it obeyed every earlier one.

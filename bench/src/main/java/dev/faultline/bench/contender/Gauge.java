@@ -15,7 +15,13 @@ public enum Gauge {
     IDLE_SPIN("idle.spin", "processor time of an idle queue, percent: SPIN", 100, ""),
     /** Memory. */
     OUTSTANDING_BYTES(
-            "outstanding.bytes", "memory of a queue for each of 2^20 open groups, on and off the heap", 1, "-Xmx512m");
+            "outstanding.bytes", "memory of a queue for each of 2^20 open groups, on and off the heap", 1, "-Xmx512m"),
+    /** Changing a table. */
+    MAP_UNMAP(
+            "map.unmap",
+            "time of mapping a page of 4 KiB and unmapping it, its tables there, nobody told, ns",
+            100,
+            "");
 
     private final String key;
     private final String what;
@@ -84,6 +90,7 @@ public enum Gauge {
             case IDLE_YIELD -> IdleThreads.ofQueue(Waiting.YIELD);
             case IDLE_SPIN -> IdleThreads.ofQueue(Waiting.SPIN);
             case OUTSTANDING_BYTES -> new OpenGroupBytes();
+            case MAP_UNMAP -> new MapUnmapPairs();
         };
     }
 

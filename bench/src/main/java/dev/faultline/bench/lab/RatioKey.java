@@ -79,6 +79,8 @@ public record RatioKey(String key, Better better, Basis basis) {
             times("walk.l2.vs_c", Kind.WALK_L2.at(1), Kind.C_WALK_L2.at(1)),
             times("walk.64g.vs_c", Kind.WALK_64G.at(1), Kind.C_WALK_64G.at(1)),
             rates("dma4k.vs_copy", Kind.DMA_4K.at(1), Kind.COPY_4K.at(1)),
+            times("translate.1024_pasids.vs_1", Kind.PASIDS_1024.at(1), Kind.PASIDS_1.at(1)),
+            gauge("map_unmap.ns", Gauge.MAP_UNMAP),
             new RatioKey("translate.bytes", Better.LOWER, new Allocated(Kind.PASIDS_1.at(1))));
 
     private static Contender[] rivals(int window) {
