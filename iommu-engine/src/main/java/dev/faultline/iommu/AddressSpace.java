@@ -10,6 +10,7 @@ import dev.faultline.iommu.tlb.Stations;
 import dev.faultline.ring.FaultQueue;
 import dev.faultline.ring.PageMapper;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
@@ -45,6 +46,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
     private final Stations stations;
     private final int number;
     private final AtomicLong mapped = new AtomicLong();
+    private final ReservedRanges reserved = new ReservedRanges();
 
     /** Calls inside, plus {@link #CLOSED}: keeps the tables from going while somebody changes them. */
     private final AtomicLong inside = new AtomicLong();
@@ -113,6 +115,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             throw new IllegalArgumentException("physical=0x" + Long.toHexString(physical) + ": allowed where there are "
                     + bytes + " bytes of memory, below 2^" + format.outputBits());
         }
+        refuseReserved(first, first + bytes - 1);
         stations.mayWait();
         enter();
         try {
@@ -130,6 +133,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
                 return false;
             }
             release(taken);
+            settleReserved(first, bytes);
             return true;
         } finally {
             leave();
@@ -406,11 +410,62 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         }
     }
 
+    /**
+     * Keeps regions free of mappings for an attachment.
+     *
+     * @throws IllegalStateException if something is mapped in one; nothing is changed
+     * @throws IllegalArgumentException if one lies partly outside of the input range
+     */
+    void reserve(Attachment owner, List<ReservedRegion> regions) {
+        for (ReservedRegion region : regions) {
+            if (format.canonical(region.first()) != format.canonical(region.last())) {
+                throw new IllegalArgumentException("reserved=" + region
+                        + ": allowed as a whole within the input range or as a whole outside, which is "
+                        + format.canonicalRule());
+            }
+        }
+        reserved.add(owner, regions);
+        enter();
+        try {
+            for (ReservedRegion region : regions) {
+                if (format.canonical(region.first()) && table.nextMapped(region.first(), region.last()) >= 0) {
+                    reserved.remove(owner);
+                    throw new IllegalStateException(
+                            "reserved=" + region + ": something is mapped there: unmap it first");
+                }
+            }
+        } finally {
+            leave();
+        }
+    }
+
+    /** Reserves no more for an attachment. */
+    void unreserve(Attachment owner) {
+        reserved.remove(owner);
+    }
+
+    private void refuseReserved(long first, long last) {
+        ReservedRegion region = reserved.overlapping(first, last);
+        if (region != null) {
+            throw new IllegalArgumentException("address=0x" + Long.toHexString(first)
+                    + ": allowed where no attached device has a reserved region, as it has: " + region);
+        }
+    }
+
+    /** Takes back what was mapped while a region was being reserved there. */
+    private void settleReserved(long first, long bytes) {
+        if (reserved.overlapping(first, first + bytes - 1) != null) {
+            boolean _ = unmap(first, bytes);
+            refuseReserved(first, first + bytes - 1);
+        }
+    }
+
     private boolean wanted(long at) {
         return pageTable.wants(Window.wanted(number, at));
     }
 
     private boolean install(long at, @Nullable MemorySegment content, int access) {
+        refuseReserved(at, at);
         enter();
         try {
             if (table.entry(at) != 0) {
@@ -430,6 +485,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
                     throw frames.none("a page table");
                 }
                 installed = outcome == RadixTable.Outcome.DONE;
+                settleReserved(at, Frames.BYTES);
             } finally {
                 if (!installed) {
                     frames.free(page);

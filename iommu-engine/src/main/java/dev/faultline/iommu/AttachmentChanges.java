@@ -1,5 +1,8 @@
 package dev.faultline.iommu;
 
+import dev.faultline.ring.FaultProducer;
+import java.util.List;
+
 /**
  * Attaches, replaces and detaches. Each change has two halves: what may fail, which leaves everything as it was, and what may not.
  *
@@ -72,13 +75,46 @@ final class AttachmentChanges {
     private Attachment reserve(PageTable table, int pasid) {
         Lane lane = port.laneTo(table.queue());
         Attachment fresh = new Attachment(attachments.nextKey(), device, table, pasid, lane);
-        table.add(fresh);
+        reserveRegions(fresh);
+        try {
+            table.add(fresh);
+        } catch (RuntimeException e) {
+            releaseRegions(fresh);
+            throw e;
+        }
         return fresh;
+    }
+
+    /** As in the kernel, regions count where the device is attached as a whole, and not for a PASID. */
+    private void reserveRegions(Attachment fresh) {
+        List<ReservedRegion> regions = device.config().reserved();
+        PageTable table = fresh.table();
+        if (fresh.pasid() != FaultProducer.NO_PASID || regions.isEmpty() || table.kind() == PageTable.Kind.IDENTITY) {
+            return;
+        }
+        for (ReservedRegion region : regions) {
+            if (region.kind() == ReservedRegion.Kind.DIRECT) {
+                throw new IllegalArgumentException(device + " has the region " + region
+                        + ": allowed on tables that translate nothing, for it has to reach it");
+            }
+        }
+        AddressSpace space = table.space();
+        if (space != null) {
+            space.reserve(fresh, regions);
+        }
+    }
+
+    private static void releaseRegions(Attachment attachment) {
+        AddressSpace space = attachment.table().space();
+        if (space != null) {
+            space.unreserve(attachment);
+        }
     }
 
     /** Only after it is found no more are its groups answered, or one could be opened behind the answers. */
     private void end(Attachment attachment) {
         attachment.table().remove(attachment);
+        releaseRegions(attachment);
         port.detach(requests, attachment);
         window.retry(Window.BEHIND);
         window.retry(Window.HELD);

@@ -1,5 +1,6 @@
 package dev.faultline.iommu;
 
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -18,6 +19,7 @@ import org.jspecify.annotations.Nullable;
  * @param tlbEntries translations it keeps: a power of two, 4 to 2^20
  * @param groupPages consecutive pages it asks for at once: 1 to 64, and not above {@code allocation}; 1 where it stalls
  * @param retryLimit page requests in a row for one page that may be answered SUCCESS in vain: 1 or more
+ * @param reserved addresses at which nothing may be mapped while the device is attached without PASID; kept sorted and merged
  * @param latency takes the time of each fault; null to measure none
  */
 public record DeviceConfig(
@@ -33,6 +35,7 @@ public record DeviceConfig(
         int tlbEntries,
         int groupPages,
         int retryLimit,
+        List<ReservedRegion> reserved,
         @Nullable LatencySink latency) {
     /** The {@link Iommu} chooses. */
     public static final int ANY_ID = -1;
@@ -51,6 +54,7 @@ public record DeviceConfig(
         Limits.powerOfTwo("tlbEntries", tlbEntries, 4, 1 << 20);
         Limits.inRange("groupPages", groupPages, 1, faults == FaultModel.STALL ? 1 : 64);
         Limits.inRange("retryLimit", retryLimit, 1, Integer.MAX_VALUE);
+        reserved = ReservedRegion.merged(reserved);
         if (faults != FaultModel.TERMINATE && allocation > 0 && groupPages > allocation) {
             throw new IllegalArgumentException("groupPages=" + groupPages + ": allowed 1 to allocation=" + allocation
                     + ", for a larger group could never be whole");
@@ -59,7 +63,7 @@ public record DeviceConfig(
 
     private static DeviceConfig of(String name, FaultModel faults, int allocation) {
         return new DeviceConfig(
-                name, ANY_ID, ANY_ID, 20, faults, allocation, false, REQUEST_LIMIT_NS, 64, 256, 1, 64, null);
+                name, ANY_ID, ANY_ID, 20, faults, allocation, false, REQUEST_LIMIT_NS, 64, 256, 1, 64, List.of(), null);
     }
 
     /**
@@ -112,6 +116,7 @@ public record DeviceConfig(
                 tlbEntries,
                 groupPages,
                 retryLimit,
+                reserved,
                 latency);
     }
 
@@ -135,6 +140,7 @@ public record DeviceConfig(
                 tlbEntries,
                 groupPages,
                 retryLimit,
+                reserved,
                 latency);
     }
 
@@ -158,6 +164,7 @@ public record DeviceConfig(
                 tlbEntries,
                 groupPages,
                 retryLimit,
+                reserved,
                 latency);
     }
 
@@ -181,6 +188,7 @@ public record DeviceConfig(
                 tlbEntries,
                 groupPages,
                 retryLimit,
+                reserved,
                 latency);
     }
 
@@ -204,6 +212,7 @@ public record DeviceConfig(
                 tlbEntries,
                 groupPages,
                 retryLimit,
+                reserved,
                 latency);
     }
 
@@ -227,6 +236,7 @@ public record DeviceConfig(
                 tlbEntries,
                 groupPages,
                 retryLimit,
+                reserved,
                 latency);
     }
 
@@ -250,6 +260,7 @@ public record DeviceConfig(
                 tlbEntries,
                 groupPages,
                 retryLimit,
+                reserved,
                 latency);
     }
 
@@ -273,6 +284,7 @@ public record DeviceConfig(
                 entries,
                 groupPages,
                 retryLimit,
+                reserved,
                 latency);
     }
 
@@ -296,6 +308,7 @@ public record DeviceConfig(
                 tlbEntries,
                 pages,
                 retryLimit,
+                reserved,
                 latency);
     }
 
@@ -319,6 +332,7 @@ public record DeviceConfig(
                 tlbEntries,
                 groupPages,
                 times,
+                reserved,
                 latency);
     }
 
@@ -342,6 +356,31 @@ public record DeviceConfig(
                 tlbEntries,
                 groupPages,
                 retryLimit,
+                reserved,
                 sink);
+    }
+
+    /**
+     * Other reserved regions.
+     *
+     * @param regions in any order
+     * @return the changed configuration
+     */
+    public DeviceConfig withReserved(ReservedRegion... regions) {
+        return new DeviceConfig(
+                name,
+                id,
+                requester,
+                pasidBits,
+                faults,
+                allocation,
+                pasidInResponses,
+                requestLimitNs,
+                window,
+                tlbEntries,
+                groupPages,
+                retryLimit,
+                List.of(regions),
+                latency);
     }
 }

@@ -175,6 +175,90 @@ class AttachTest {
     }
 
     @Test
+    void objectModel62ReservedRegionsClashWithMappings() {
+        ReservedRegion window = new ReservedRegion(0xfee0_0000L, 0xfeef_ffffL, ReservedRegion.Kind.RESERVED);
+        ReservedRegion more = new ReservedRegion(0xfef0_0000L, 0xfef0_0fffL, ReservedRegion.Kind.RESERVED);
+        ReservedRegion inside = new ReservedRegion(0xfee0_1000L, 0xfee0_1fffL, ReservedRegion.Kind.RESERVED);
+        ReservedRegion far = new ReservedRegion(1L << 60, (1L << 60) + PAGE - 1, ReservedRegion.Kind.RESERVED);
+        DeviceConfig config = DeviceConfig.pri("d").withReserved(far, inside, more, window);
+        assertEquals(
+                List.of(new ReservedRegion(0xfee0_0000L, 0xfef0_0fffL, ReservedRegion.Kind.RESERVED), far),
+                config.reserved(),
+                "sorted and merged");
+        try (Rig rig = Rig.open()) {
+            Device device = rig.iommu.device(config);
+            assertTrue(rig.space.zero(0xfee0_1000L));
+            IllegalStateException clash = assertThrows(IllegalStateException.class, () -> device.attach(rig.space));
+            assertTrue(clash.toString().contains("0xfee00000 to 0xfef00fff"), clash::toString);
+            assertTrue(rig.space.zero(0xfee0_2000L), "nothing has changed");
+            Attachment pasid = device.attach(rig.space, 1);
+            assertTrue(rig.space.zero(0xfee0_3000L), "a PASID reserves nothing");
+            pasid.detach();
+            assertTrue(rig.space.unmap(0xfee0_0000L, 4 * PAGE));
+            Attachment attachment = device.attach(rig.space);
+            assertThrows(IllegalArgumentException.class, () -> rig.space.zero(0xfee0_1000L));
+            long frame = rig.iommu.frames().allocate();
+            assertThrows(IllegalArgumentException.class, () -> rig.space.map(0xfef0_0000L, frame, PAGE, PERM_READ));
+            rig.iommu.frames().free(frame);
+            assertTrue(rig.space.zero(0xfef0_1000L), "behind it");
+            Device second = rig.iommu.device(DeviceConfig.pri("e").withReserved(inside));
+            second.attach(rig.space);
+            attachment.detach();
+            assertThrows(IllegalArgumentException.class, () -> rig.space.zero(0xfee0_1000L), "the other device's");
+            assertTrue(rig.space.zero(0xfee0_2000L));
+            try (AddressSpace other = rig.iommu.addressSpace(TableFormat.X86_4_LEVEL, rig.queue)) {
+                assertTrue(other.zero(0xfee0_1000L));
+                Attachment kept = device.attach(rig.space.table(), 2);
+                kept.detach();
+                assertThrows(IllegalStateException.class, () -> device.attach(other));
+            }
+        }
+        assertThrows(IllegalArgumentException.class, () -> new ReservedRegion(1, 4095, ReservedRegion.Kind.RESERVED));
+        assertThrows(
+                IllegalArgumentException.class, () -> new ReservedRegion(4096, 4094, ReservedRegion.Kind.RESERVED));
+    }
+
+    @Test
+    void aDirectRegionIsReachedOnlyThroughIdentity() {
+        ReservedRegion direct = new ReservedRegion(0x10_0000L, 0x10_ffffL, ReservedRegion.Kind.DIRECT);
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> DeviceConfig.pri("d")
+                        .withReserved(
+                                direct, new ReservedRegion(0x10_1000L, 0x10_1fffL, ReservedRegion.Kind.RESERVED)));
+        try (Rig rig = Rig.open()) {
+            Device device = rig.iommu.device(DeviceConfig.plain("d").withReserved(direct));
+            assertThrows(IllegalArgumentException.class, () -> device.attach(rig.space));
+            assertThrows(IllegalArgumentException.class, () -> device.attach(rig.iommu.blocked()));
+            Attachment attachment = device.attach(rig.iommu.identity());
+            device.write(0x10_0000L, rig.bytes(8, 1));
+            assertThrows(IllegalArgumentException.class, () -> attachment.replace(rig.space));
+            assertTrue(attachment.isAttached());
+        }
+    }
+
+    @Test
+    void blockedRefusesEverythingAndTakesTheDeviceOut() {
+        try (Rig rig = Rig.open()) {
+            Device device = rig.device(DeviceConfig.pri("d"));
+            Attachment attachment = device.attach(rig.space, 3);
+            rig.start(device, Access.READ, BASE, rig.bytes(8, 0), 3, 1);
+            rig.settle(device);
+            Attachment blocked = attachment.replace(rig.iommu.blocked());
+            rig.start(device, Access.READ, BASE, rig.bytes(8, 0), 3, 2);
+            rig.settle(device);
+            assertEquals(Map.of(1L, AccessResult.INVALID, 2L, AccessResult.BLOCKED), rig.results);
+            Attachment back = blocked.replace(rig.space);
+            assertTrue(rig.space.zero(BASE));
+            rig.start(device, Access.READ, BASE, rig.bytes(8, 0), 3, 3);
+            rig.settle(device);
+            assertEquals(AccessResult.OK, rig.results.get(3L));
+            back.detach();
+            device.leave();
+        }
+    }
+
+    @Test
     void attachmentsOfManyPasidsAreFoundAddedAndRemoved() {
         long seed = System.nanoTime();
         System.out.println("AttachTest.attachmentsOfManyPasids seed " + seed);
