@@ -28,10 +28,10 @@ import org.jspecify.annotations.Nullable;
  * pager sees depends on the trace and the seed alone, and all counts repeat. With several, devices and pager run freely.
  */
 final class TraceReplay implements Replay {
-    /** Accesses a device starts before the next device's turn. */
     /** How long a device waits for a response that may be lost. */
     private static final long DISASTER_LIMIT_NS = 20_000_000;
 
+    /** Accesses a device starts before the next device's turn. */
     private static final int TURN_ENTRIES = 256;
 
     private static final int TLB_ENTRIES = 64;
