@@ -1,5 +1,6 @@
 package dev.faultline.examples;
 
+import dev.faultline.ffm.IoUring;
 import dev.faultline.ffm.LinuxCalls;
 import dev.faultline.ffm.PageFaultLayout;
 import dev.faultline.ffm.PageResponseLayout;
@@ -22,10 +23,11 @@ import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.IntFunction;
 
 /**
- * One handler, two sources: first the emulated IOMMU raises the faults, then the far end of a socket pair does, which
- * speaks as the kernel's fault descriptor: 40 bytes ask, 8 bytes answer.
+ * One handler, several sources: first the emulated IOMMU raises the faults, then the far end of a socket pair does, which
+ * speaks as the kernel's fault descriptor: 40 bytes ask, 8 bytes answer. The near end is driven by system calls, then by io_uring.
  *
  * <p>Threads: the caller's, and a worker for each source. Needs Linux and native access.
  */
@@ -43,7 +45,9 @@ public final class SocketPairSource {
      */
     public static void main(String[] args) {
         System.out.println(emulator(100));
-        System.out.println(socketPair(100));
+        System.out.println("system calls: " + socketPair(100, end -> DescriptorConsumer.open(end, 16, 1)));
+        System.out.println(IoUring.missing()
+                .orElseGet(() -> "io_uring: " + socketPair(100, end -> DescriptorConsumer.openUring(end, 16, 1))));
     }
 
     /** The handler, which does not know where its faults come from. */
@@ -73,12 +77,12 @@ public final class SocketPairSource {
     }
 
     @SuppressWarnings("try") // the worker is closed twice, which does nothing
-    static String socketPair(int faults) {
+    static String socketPair(int faults, IntFunction<DescriptorConsumer> source) {
         Pages pages = new Pages();
         LinuxCalls linux = LinuxCalls.open();
         int[] ends = new int[2];
         check("socketpair", linux.socketpair(LinuxCalls.SOCK_SEQPACKET, ends));
-        try (DescriptorConsumer consumer = DescriptorConsumer.open(ends[0], 16, 1);
+        try (DescriptorConsumer consumer = source.apply(ends[0]);
                 FaultWorker worker = consumer.run(demandZero(pages));
                 Region region = Region.allocate(PageFaultLayout.SIZE + PageResponseLayout.SIZE)) {
             MemorySegment record = region.segment().asSlice(0, PageFaultLayout.SIZE);
@@ -97,7 +101,7 @@ public final class SocketPairSource {
                 }
             }
             worker.close(); // the last answer is counted after it was sent
-            return "socket pair: " + pages.mapped.size() + " pages; " + consumer.accounting();
+            return pages.mapped.size() + " pages; " + consumer.accounting();
         } finally {
             check("close", linux.close(ends[0]));
             check("close", linux.close(ends[1]));

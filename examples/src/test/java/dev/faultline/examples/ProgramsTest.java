@@ -3,7 +3,9 @@ package dev.faultline.examples;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.faultline.ffm.IoUring;
 import dev.faultline.ffm.LinuxCalls;
+import dev.faultline.ring.DescriptorConsumer;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
@@ -72,9 +74,17 @@ class ProgramsTest {
                 SocketPairSource.emulator(100).replaceFirst(" \\(requests.*", ""));
         Assumptions.assumeTrue(
                 LinuxCalls.missing().isEmpty(), () -> LinuxCalls.missing().orElse(""));
+        String all = "100 pages; raised 100 = answered 100 + auto-answered 0 + dropped 0 + outstanding 0";
         assertEquals(
-                "socket pair: 100 pages; raised 100 = answered 100 + auto-answered 0 + dropped 0 + outstanding 0",
-                SocketPairSource.socketPair(100).replaceFirst(" \\(requests.*", ""));
+                all,
+                SocketPairSource.socketPair(100, end -> DescriptorConsumer.open(end, 16, 1))
+                        .replaceFirst(" \\(requests.*", ""));
+        Assumptions.assumeTrue(
+                IoUring.missing().isEmpty(), () -> IoUring.missing().orElse(""));
+        assertEquals(
+                all,
+                SocketPairSource.socketPair(100, end -> DescriptorConsumer.openUring(end, 16, 1))
+                        .replaceFirst(" \\(requests.*", ""));
     }
 
     private static String output(Runnable program) {

@@ -10,6 +10,6 @@ public enum AutoAnswer {
     RESET,
     /** The queue was closed. */
     CLOSE,
-    /** The handler threw. */
+    /** The handler threw, or was at the other end of a {@link FaultServer}'s socket and is gone. */
     HANDLER
 }

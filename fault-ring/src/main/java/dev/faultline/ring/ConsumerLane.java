@@ -176,6 +176,18 @@ abstract class ConsumerLane extends PaddedBefore {
         return Result.OK;
     }
 
+    /** Answers every group this consumer has been given and has not answered; says how many. */
+    int answerAll(int code) {
+        int n = 0;
+        for (int slot = 0; slot < allocation; slot++) {
+            int cookie = (int) claims.getPlain(SLACK + slot);
+            if (cookie != 0 && answer(cookie, code) == Result.OK) {
+                n++;
+            }
+        }
+        return n;
+    }
+
     /** Answers from any thread: the compare-and-set lets one of several through. */
     Result answerLater(int cookie, int code) {
         int slot = cookies.slot(cookie);

@@ -2,10 +2,13 @@ package dev.faultline.ring;
 
 import com.google.errorprone.annotations.CheckReturnValue;
 import dev.faultline.ffm.Errno;
+import dev.faultline.ffm.IoUring;
 import dev.faultline.ffm.LinuxCalls;
 import dev.faultline.ffm.PageFaultLayout;
 import dev.faultline.ffm.PageResponseLayout;
+import dev.faultline.ring.internal.EventWakeup;
 import java.lang.foreign.MemorySegment;
+import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -18,18 +21,19 @@ import org.jspecify.annotations.Nullable;
  * LinuxCalls#SOCK_SEQPACKET}), and a message of the other end has to fit in {@link #largestMessage}; a message of answers has
  * 512 at most.
  *
- * <p>Threads: as {@link FaultConsumer}. A thread that waits is in {@code poll(2)}, and a virtual thread in there keeps its
+ * <p>Threads: as {@link FaultConsumer}. A thread that waits is in a system call, and a virtual thread in there keeps its
  * carrier: as many of them as there are carriers keep all other virtual threads from running until their waits end.
  * Ownership: the descriptor stays the caller's, who closes it after the consumer, reads and writes nothing on it meanwhile, and
- * may leave it blocking or not. The memory, and two descriptors for {@link #wake}, are the consumer's own until {@link #close}.
- * Progress: a call is one or two system calls for a message of groups and one for its answers; nothing is allocated for a
+ * may leave it blocking or not. The memory, and a descriptor for {@link #wake}, are the consumer's own until {@link #close}.
+ * Progress: a call is one or two system calls for a message of groups and one for its answers, on io_uring one for both; nothing is allocated for a
  * fault, but when more groups are open than ever before. Units: bytes, nanoseconds; a wait ends with the millisecond.
  *
  * <p>What is different from a {@link FaultQueue}'s consumer:
  *
  * <ul>
  *   <li>Reads are this side's credit. Groups of one message are handed over as there are reads, and the next message is read
- *       when all are; so up to a message's worth of groups has left the other end and waits here.
+ *       when all are; so up to a message's worth of groups has left the other end and waits here; on io_uring up to
+ *       8 messages', where they came that fast.
  *   <li>There are no more reads than {@code entries}: posting one again beyond that changes nothing.
  *   <li>{@link FaultGroup#raisedAtNs} is when the group was read.
  *   <li>{@link Result#OK} of an answer says that it is staged. The other end may have answered the group by itself; it then
@@ -46,14 +50,11 @@ import org.jspecify.annotations.Nullable;
 public final class DescriptorConsumer implements FaultConsumer {
     private static final int CONTROLS = 16;
 
-    // Each look is a system call: together some 20 to 50 us, as Waiting.SPIN_THEN_PARK.
-    private static final int LOOKS_BEFORE_SLEEP = 50;
-
     private final int entries;
     private final int largestGroup;
     private final DescriptorProtocol protocol;
     private final DescriptorDrive drive;
-    private final WakePair wakePair;
+    private final EventWakeup wakeup;
 
     private volatile @Nullable Thread owner;
     private volatile @Nullable FaultWorker worker;
@@ -78,12 +79,12 @@ public final class DescriptorConsumer implements FaultConsumer {
     private final CompletionHandler takeOne = (userData, group) -> taken++;
 
     private DescriptorConsumer(
-            QueueConfig config, DescriptorProtocol protocol, DescriptorDrive drive, WakePair wakePair) {
+            QueueConfig config, DescriptorProtocol protocol, DescriptorDrive drive, EventWakeup wakeup) {
         this.entries = config.entries();
         this.largestGroup = config.largestGroup();
         this.protocol = protocol;
         this.drive = drive;
-        this.wakePair = wakePair;
+        this.wakeup = wakeup;
     }
 
     /** Makes a drive, which is not to be closed if that fails. */
@@ -91,15 +92,15 @@ public final class DescriptorConsumer implements FaultConsumer {
         DescriptorDrive make(DescriptorProtocol protocol, int wakeDescriptor);
     }
 
-    private static DescriptorConsumer open(int fd, QueueConfig config, Drives drives) {
-        WakePair wakePair = WakePair.open();
-        DescriptorProtocol protocol = new DescriptorProtocol(fd, config.entries(), config.largestGroup());
+    private static DescriptorConsumer open(int fd, QueueConfig config, int places, Drives drives) {
+        EventWakeup wakeup = EventWakeup.open();
+        DescriptorProtocol protocol = new DescriptorProtocol(fd, config.entries(), config.largestGroup(), places);
         try {
-            DescriptorDrive drive = drives.make(protocol, wakePair.descriptor());
-            return new DescriptorConsumer(config, protocol, drive, wakePair);
+            DescriptorDrive drive = drives.make(protocol, wakeup.descriptor());
+            return new DescriptorConsumer(config, protocol, drive, wakeup);
         } catch (RuntimeException | Error e) {
             protocol.free();
-            wakePair.close();
+            wakeup.close();
             throw e;
         }
     }
@@ -119,12 +120,65 @@ public final class DescriptorConsumer implements FaultConsumer {
         QueueConfig config = QueueConfig.of(entries).withLargestGroup(largestGroup);
         LinuxCalls linux = LinuxCalls.open();
         try {
-            boolean keepsBounds = keepsBounds(fd, linux);
+            boolean keepsBounds = DescriptorProtocol.keepsBounds(fd, linux);
             return open(fd, config, linux, new DescriptorCalls.Linux(linux), keepsBounds);
         } catch (RuntimeException | Error e) {
             linux.close();
             throw e;
         }
+    }
+
+    /**
+     * Opens a consumer that drives its descriptor by io_uring: reads are posted ahead, and one call sends answers, posts the next
+     * read and waits.
+     *
+     * @param fd the descriptor, which stays the caller's; closing it before the consumer ends nothing until that is closed
+     * @param entries reads that can be posted at once, 1 to 2^20
+     * @param largestGroup page requests a group may have, 1 to 2048: what the other end was set up for
+     * @return the consumer
+     * @throws IllegalArgumentException as {@link #open}
+     * @throws UnsupportedOperationException if this machine gives no io_uring; the message is that of {@link IoUring#missing}, and
+     *     {@link #open} works all the same
+     */
+    public static DescriptorConsumer openUring(int fd, int entries, int largestGroup) {
+        QueueConfig config = QueueConfig.of(entries).withLargestGroup(largestGroup);
+        boolean isSocket;
+        try (LinuxCalls linux = LinuxCalls.open()) {
+            isSocket = DescriptorProtocol.keepsBounds(fd, linux);
+        }
+        Optional<String> missing = IoUring.missing();
+        if (missing.isPresent()) {
+            throw new UnsupportedOperationException(missing.get());
+        }
+        return open(fd, config, isSocket, user -> ring(fd, isSocket, user));
+    }
+
+    /** A ring for the thread that is going to use it. */
+    private static UringCalls ring(int fd, boolean isSocket, Thread user) {
+        IoUring ring = user.isVirtual()
+                ? IoUring.openForAnyThread(UringDrive.ENTRIES, UringDrive.COMPLETIONS)
+                : IoUring.open(UringDrive.ENTRIES, UringDrive.COMPLETIONS);
+        int error = ring.registerFiles(fd);
+        if (error < 0) {
+            ring.close();
+            throw new IllegalStateException("fd=" + fd + ": " + Errno.name(-error)
+                    + ", allowed an open descriptor until the consumer is closed");
+        }
+        return new UringCalls.Linux(ring, isSocket);
+    }
+
+    /** With the requests on the descriptor carried out by somebody else than Linux. */
+    static DescriptorConsumer openUring(int fd, int entries, int largestGroup, UringDrive.Rings rings) {
+        return open(fd, QueueConfig.of(entries).withLargestGroup(largestGroup), false, rings);
+    }
+
+    private static DescriptorConsumer open(int fd, QueueConfig config, boolean keepsBounds, UringDrive.Rings rings) {
+        long readBytes = DescriptorProtocol.readBytes(config.largestGroup(), keepsBounds);
+        return open(
+                fd,
+                config,
+                UringDrive.MOST_READS,
+                (protocol, wakeDescriptor) -> new UringDrive(protocol, rings, readBytes, wakeDescriptor));
     }
 
     /** With the calls on the descriptor made by somebody else than Linux. */
@@ -138,21 +192,9 @@ public final class DescriptorConsumer implements FaultConsumer {
         return open(
                 fd,
                 config,
+                1,
                 (protocol, wakeDescriptor) ->
                         new SystemCallDrive(fd, protocol, linux, calls, readBytes, wakeDescriptor));
-    }
-
-    /** Whether a descriptor keeps the bounds of what was written together, as a socket has to. */
-    private static boolean keepsBounds(int fd, LinuxCalls linux) {
-        int type = linux.socketType(fd);
-        if (type < 0 && type != -Errno.ENOTSOCK) {
-            throw new IllegalArgumentException("fd=" + fd + ": " + Errno.name(-type) + ", allowed an open descriptor");
-        }
-        if (type >= 0 && type != LinuxCalls.SOCK_SEQPACKET) {
-            throw new IllegalArgumentException("fd=" + fd + " is a socket of type " + type + ": allowed "
-                    + LinuxCalls.SOCK_SEQPACKET + ", which keeps the bounds of messages");
-        }
-        return type >= 0;
     }
 
     /**
@@ -225,7 +267,7 @@ public final class DescriptorConsumer implements FaultConsumer {
         }
         Result result = protocol.answerLater(cookie, code);
         if (result == Result.OK) {
-            wakePair.signal();
+            wakeup.signal();
         }
         return result;
     }
@@ -318,14 +360,14 @@ public final class DescriptorConsumer implements FaultConsumer {
                 protocol.takeLater();
                 drive.exchange(limit > 0 && protocol.wantsMessage());
                 if (limit > 0) {
-                    protocol.endUnread();
+                    protocol.endIfOver();
                 }
             }
             int n = handDone(handler, limit);
             n += handGroups(handler, shown, limit - n);
             n += handEnd(handler, limit - n);
             if (n > 0 && !isClosed()) {
-                drive.send();
+                drive.flush(shown == view && protocol.wantsMessage());
             }
             return n;
         } finally {
@@ -421,7 +463,7 @@ public final class DescriptorConsumer implements FaultConsumer {
             if (leftNs <= 0) {
                 return Result.TIMED_OUT;
             }
-            if (++looks < LOOKS_BEFORE_SLEEP) {
+            if (++looks < drive.looksBeforeSleep()) {
                 Thread.onSpinWait();
             } else {
                 sleep(leftNs);
@@ -432,20 +474,24 @@ public final class DescriptorConsumer implements FaultConsumer {
 
     private void sleep(long limitNs) {
         boolean rung = false;
-        wakePair.announce();
+        wakeup.announce();
         try {
             if (!woken && !protocol.hasLater()) {
                 rung = drive.sleep(protocol.wantsMessage(), limitNs);
             }
         } finally {
-            wakePair.awake(rung);
+            if (rung) {
+                wakeup.clear();
+            } else {
+                wakeup.cancel();
+            }
         }
     }
 
     @Override
     public void wake() {
         woken = true;
-        wakePair.signal();
+        wakeup.signal();
     }
 
     // ---- the rest ----
@@ -543,7 +589,7 @@ public final class DescriptorConsumer implements FaultConsumer {
             } else {
                 protocol.leave();
             }
-            wakePair.close();
+            wakeup.close();
         }
     }
 }

@@ -19,12 +19,26 @@ interface DescriptorDrive {
     void exchange(boolean receives);
 
     /**
-     * Waits until the descriptor is ready for what is wanted of it, its other end has gone, or the consumer's {@link WakePair} was
+     * {@link #send}, after groups have been handed over.
+     *
+     * @param receives whether the next message may be fetched where that costs nothing: nobody looks at the last one any more
+     */
+    void flush(boolean receives);
+
+    /**
+     * How often to look before sleeping.
+     *
+     * @return calls of {@link #exchange} that find nothing and take some 20 to 50 us together
+     */
+    int looksBeforeSleep();
+
+    /**
+     * Waits until the descriptor is ready for what is wanted of it, its other end has gone, or the consumer's wake-up was
      * signalled. May also return for no reason.
      *
      * @param receives whether a message is wanted
      * @param limitNs nanoseconds at most, 1 or more
-     * @return whether the wake pair's descriptor has to be read
+     * @return whether the wake-up's descriptor has to be read
      */
     @CheckReturnValue
     boolean sleep(boolean receives, long limitNs);

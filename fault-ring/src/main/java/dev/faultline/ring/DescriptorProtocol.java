@@ -20,7 +20,7 @@ import org.jctools.queues.varhandle.MpscUnboundedVarHandleArrayQueue;
 final class DescriptorProtocol {
     private static final int RECORD = PageFaultLayout.SIZE;
     private static final int ANSWER = PageResponseLayout.SIZE;
-    private static final int GROUPS_IN_MESSAGE = 64;
+    static final int GROUPS_IN_MESSAGE = 64;
     private static final int RECORDS_IN_MESSAGE = 2048;
     static final int ANSWERS_IN_WRITE = 512;
 
@@ -33,7 +33,7 @@ final class DescriptorProtocol {
     private final int fd;
     private final int largestGroup;
     private final Region region;
-    private final MemorySegment in;
+    private final MemorySegment[] in;
     private final MemorySegment out;
 
     /** Reads that are posted and have no group. */
@@ -46,13 +46,25 @@ final class DescriptorProtocol {
     /** Message, code and cookie of claimed groups. */
     private final MpscUnboundedVarHandleArrayQueue<Long> later = new MpscUnboundedVarHandleArrayQueue<>(64);
 
-    /** What was read last. Its groups are entered, and handed over as there are reads. */
-    private final FaultMessage message;
+    /** What was read, by place. The groups are entered, and handed over as there are reads. */
+    private final FaultMessage[] messages;
 
-    private int groupsRead;
+    /** Places of the messages whose groups have not all been handed over, oldest first: a circle. */
+    private final int[] held;
+
+    private int oldestHeld;
+    private int heldCount;
+
+    /** Of the oldest message. */
     private int groupsHanded;
+
+    /** Groups of held messages that were answered at the other end before they were handed over. */
+    private int heldInVain;
+
+    /** The oldest answers that are being written. */
+    private int writing;
+
     private int messageNumber;
-    private long readAtNs;
 
     /** The other end will send no more; what it has sent may still lie in the descriptor. */
     private boolean hungUp;
@@ -61,22 +73,33 @@ final class DescriptorProtocol {
     /** Reading has failed for want of the other end. */
     private boolean reset;
     /** All that the other end sent has been read. */
+    private boolean drained;
+    /** It has been handed over, too. */
     private boolean ended;
     /** For other threads: answers can no longer arrive. */
     private volatile boolean gone;
 
-    /** Nothing read, nothing to write. */
-    DescriptorProtocol(int fd, int entries, int largestGroup) {
+    /**
+     * Nothing read, nothing to write.
+     *
+     * @param places messages that can be read before the groups of the first are handed over
+     */
+    DescriptorProtocol(int fd, int entries, int largestGroup, int places) {
         this.fd = fd;
         this.largestGroup = largestGroup;
         this.reads = PostedReads.none(entries);
         int records = largestMessage(largestGroup);
         // Of a message that is too long a socket drops what does not fit: one record more shows that.
         long inBytes = (long) (records + 1) * RECORD;
-        this.region = Region.allocate(inBytes + ANSWERS_IN_WRITE * ANSWER);
-        this.in = region.segment().asSlice(0, inBytes);
-        this.out = region.segment().asSlice(inBytes);
-        this.message = new FaultMessage(fd, in, records, largestGroup);
+        this.region = Region.allocate(places * inBytes + ANSWERS_IN_WRITE * ANSWER);
+        this.out = region.segment().asSlice(places * inBytes);
+        this.in = new MemorySegment[places];
+        this.messages = new FaultMessage[places];
+        this.held = new int[places];
+        for (int i = 0; i < places; i++) {
+            in[i] = region.segment().asSlice(i * inBytes, inBytes);
+            messages[i] = new FaultMessage(fd, in[i], records, largestGroup);
+        }
     }
 
     static int largestMessage(int largestGroup) {
@@ -88,9 +111,22 @@ final class DescriptorProtocol {
         return (long) (largestMessage(largestGroup) + (keepsBounds ? 1 : 0)) * RECORD;
     }
 
-    /** Where messages are read to. */
-    MemorySegment in() {
-        return in;
+    /** Whether a descriptor keeps the bounds of what was written together, as a socket has to. */
+    static boolean keepsBounds(int fd, LinuxCalls linux) {
+        int type = linux.socketType(fd);
+        if (type < 0 && type != -Errno.ENOTSOCK) {
+            throw new IllegalArgumentException("fd=" + fd + ": " + Errno.name(-type) + ", allowed an open descriptor");
+        }
+        if (type >= 0 && type != LinuxCalls.SOCK_SEQPACKET) {
+            throw new IllegalArgumentException("fd=" + fd + " is a socket of type " + type + ": allowed "
+                    + LinuxCalls.SOCK_SEQPACKET + ", which keeps the bounds of messages");
+        }
+        return type >= 0;
+    }
+
+    /** Where messages are read to; any place while {@link #wantsMessage}. */
+    MemorySegment in(int place) {
+        return in[place];
     }
 
     /** Where answers are written from. */
@@ -108,12 +144,12 @@ final class DescriptorProtocol {
 
     /** Whether all groups that were read have been handed over. */
     private boolean holdsNothing() {
-        return groupsHanded == groupsRead;
+        return heldCount == 0;
     }
 
     /** Whether a message may be read: there are reads for its groups, and no groups of the last one. */
     boolean wantsMessage() {
-        return holdsNothing() && !reads.isEmpty() && !ended;
+        return holdsNothing() && !reads.isEmpty() && !drained && !ended;
     }
 
     /** Whether there are answers, and somebody who takes them. */
@@ -186,9 +222,9 @@ final class DescriptorProtocol {
 
     /** Copies the oldest answers to where they are written from; says how many. */
     int copyAnswers() {
-        int n = Math.min(staged.count(), ANSWERS_IN_WRITE);
-        staged.copyTo(out, n);
-        return n;
+        writing = Math.min(staged.count(), ANSWERS_IN_WRITE);
+        staged.copyTo(out, writing);
+        return writing;
     }
 
     /**
@@ -199,6 +235,18 @@ final class DescriptorProtocol {
      * @return how many were taken, or -1 if none is for the time being
      */
     int written(long result, int n) {
+        int took = ended ? 0 : taken(result, n);
+        notWritten();
+        return took;
+    }
+
+    /** What was copied is not written, or no longer. */
+    void notWritten() {
+        writing = 0;
+        staged.dropVoid();
+    }
+
+    private int taken(long result, int n) {
         if (result >= 0) {
             if (result % ANSWER != 0 || result > (long) n * ANSWER) {
                 throw new IllegalStateException("write on fd=" + fd + " took bytes=" + result + " of " + n * ANSWER
@@ -233,13 +281,18 @@ final class DescriptorProtocol {
             return;
         }
         counts.change();
+        int known = 0;
         for (int i = 0; i < n; i++) {
-            groups.remove(groups.find(staged.cookie(i)));
+            int cookie = staged.cookie(i);
+            if (cookie != StagedAnswers.VOID) {
+                groups.remove(groups.find(cookie));
+                known++;
+            }
         }
-        counts.add(as, n);
-        counts.add(DescriptorCounts.ANSWERS, n);
+        counts.add(as, known);
+        counts.add(DescriptorCounts.ANSWERS, known);
         if (as == DescriptorCounts.DETACHED) {
-            counts.add(DescriptorCounts.STALE, n);
+            counts.add(DescriptorCounts.STALE, known);
         }
         counts.changed();
         staged.drop(n);
@@ -265,20 +318,23 @@ final class DescriptorProtocol {
     /**
      * A read into {@link #in} has ended.
      *
+     * @param place where
      * @param result bytes, or a negative errno
      * @return false if there was nothing to read
      */
-    boolean read(long result) {
+    boolean read(int place, long result) {
         if (result > 0) {
-            readAtNs = System.nanoTime();
+            FaultMessage message = messages[place];
+            message.readAtNs = System.nanoTime();
             message.check((int) result);
-            enter();
+            enter(message);
+            held[(oldestHeld + heldCount++) % held.length] = place;
             return true;
         }
         if (result == 0) {
             // The kernel's fault descriptor says 0 when it is empty, a socket when its other end has gone.
             if (hungUp) {
-                end();
+                drained();
             }
             return hungUp;
         }
@@ -290,7 +346,7 @@ final class DescriptorProtocol {
         if (result == -Errno.ECONNRESET || result == -Errno.EPIPE) {
             // A socket says it once, before what is left.
             if (reset) {
-                end();
+                drained();
             }
             reset = true;
             lost();
@@ -301,9 +357,10 @@ final class DescriptorProtocol {
     }
 
     /** Enters the groups of a message that was read. */
-    private void enter() {
+    private void enter(FaultMessage message) {
         // Never 0, which a new entry has.
         messageNumber = messageNumber == Integer.MAX_VALUE ? 1 : messageNumber + 1;
+        message.number = messageNumber;
         int found = message.groups();
         counts.change();
         if (!groups.hasRoom(found)) {
@@ -319,41 +376,41 @@ final class DescriptorProtocol {
                 anyKnown = true;
             }
             if (groups.isRepeated(slot, messageNumber)) {
-                withdraw(g);
+                withdraw(message, g);
                 counts.changed();
                 throw message.broken(
                         "cookie=0x" + Integer.toHexString(cookie) + " of two groups", "one group for a cookie");
             }
         }
         if (anyKnown) {
-            forgetFormer(found);
+            forgetFormer(message);
         }
         counts.add(DescriptorCounts.REQUESTS, message.requests());
         counts.add(DescriptorCounts.RAISED, found);
         counts.changed();
-        groupsRead = found;
-        groupsHanded = 0;
     }
 
     /** Takes back what was entered for the first groups of a broken message. */
-    private void withdraw(int entered) {
+    private void withdraw(FaultMessage message, int entered) {
         for (int g = 0; g < entered; g++) {
             int slot = groups.find(message.cookie(g));
-            if (slot >= 0 && groups.state(slot) == OpenGroups.HELD) {
+            if (slot >= 0 && groups.isHeld(slot, message.number)) {
                 groups.remove(slot);
             }
         }
     }
 
     /** The other end gives cookies again that are open here, so it has answered those groups by itself. */
-    private void forgetFormer(int found) {
-        for (int g = 0; g < found; g++) {
+    private void forgetFormer(FaultMessage message) {
+        for (int g = 0; g < message.groups(); g++) {
             int cookie = message.cookie(g);
             int slot = groups.find(cookie);
-            int state = groups.state(slot);
-            if (state != OpenGroups.HELD) {
+            if (!groups.isHeld(slot, message.number)) {
+                int state = groups.state(slot);
                 if (state == OpenGroups.STAGED) {
-                    staged.remove(cookie);
+                    staged.remove(cookie, writing);
+                } else if (state == OpenGroups.HELD) {
+                    heldInVain++;
                 }
                 groups.reset(slot, cookie, messageNumber);
                 counts.add(DescriptorCounts.DETACHED, 1);
@@ -361,9 +418,14 @@ final class DescriptorProtocol {
         }
     }
 
-    /** Ends, if the other end has gone and nobody waits for what it may have left. */
-    void endUnread() {
-        if (hungUp && holdsNothing() && reads.isEmpty()) {
+    private void drained() {
+        drained = true;
+        endIfOver();
+    }
+
+    /** Ends, if the other end has gone, and nothing is left of what it sent, or nobody waits for it. */
+    void endIfOver() {
+        if (holdsNothing() && (drained || (hungUp && reads.isEmpty()))) {
             end();
         }
     }
@@ -385,15 +447,39 @@ final class DescriptorProtocol {
 
     /** Whether there is a group that was not handed over and a read for it. */
     boolean hasGroup() {
+        while (heldInVain > 0 && !holdsNothing() && !oldestIsOpen()) {
+            heldInVain--;
+            pass();
+        }
         return !holdsNothing() && !reads.isEmpty();
+    }
+
+    private FaultMessage oldest() {
+        return messages[held[oldestHeld]];
+    }
+
+    private boolean oldestIsOpen() {
+        FaultMessage message = oldest();
+        int slot = groups.find(message.cookie(groupsHanded));
+        return slot >= 0 && groups.isHeld(slot, message.number);
+    }
+
+    /** Goes on to the next group. */
+    private void pass() {
+        if (++groupsHanded == oldest().groups()) {
+            groupsHanded = 0;
+            oldestHeld = (oldestHeld + 1) % held.length;
+            heldCount--;
+        }
     }
 
     /** Gives the next group to the oldest read, shows it, and returns the read's user data. */
     long giveGroup(FaultGroup shown) {
-        int group = groupsHanded++;
+        FaultMessage message = oldest();
         long userData = reads.take();
-        message.show(group, shown, readAtNs);
-        groups.give(groups.find(message.cookie(group)), userData);
+        message.show(groupsHanded, shown);
+        groups.give(groups.find(message.cookie(groupsHanded)), userData);
+        pass();
         return userData;
     }
 

@@ -318,7 +318,7 @@ public final class FaultFile implements AutoCloseable {
 
     /** Lets others in for a while, until there may be news. */
     private int pause(int looks, long limitNs) {
-        if (queue.config().waiting() != Waiting.SPIN_THEN_PARK) {
+        if (!queue.config().waiting().sleeps()) {
             // Nobody signals such a queue's consumer.
             mutex.unlock();
             try {
@@ -410,7 +410,7 @@ public final class FaultFile implements AutoCloseable {
         int ringCookie = group.cookie();
         if (consumer.answerAndRepost(ringCookie, Answer.LATER) == Result.OK) {
             MemorySegment records = MemorySegment.ofArray(new long[group.size() * RECORD / Long.BYTES]);
-            group.copyTo(records);
+            group.copyTo(records, 0);
             arrived.add(new Listed(ringCookie, group.raisedAtNs(), records));
         }
     }

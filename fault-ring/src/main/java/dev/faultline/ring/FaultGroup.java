@@ -133,8 +133,8 @@ public final class FaultGroup extends ShownGroup {
     }
 
     /** Copies the records, all of them. */
-    void copyTo(MemorySegment to) {
-        MemorySegment.copy(memory, record(0), to, 0, (long) size * PageFaultLayout.SIZE);
+    void copyTo(MemorySegment to, long at) {
+        MemorySegment.copy(memory, record(0), to, at, (long) size * PageFaultLayout.SIZE);
     }
 
     /** Shows another group's records, copied to where they stay. */

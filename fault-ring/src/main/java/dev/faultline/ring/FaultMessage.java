@@ -22,6 +22,11 @@ final class FaultMessage {
 
     private int groups;
 
+    /** Which message this is, and when it was read. */
+    int number;
+
+    long readAtNs;
+
     /**
      * No message.
      *
@@ -104,8 +109,8 @@ final class FaultMessage {
         return group == 0 ? 0 : ends[group - 1];
     }
 
-    void show(int group, FaultGroup shown, long raisedAtNs) {
+    void show(int group, FaultGroup shown) {
         int first = first(group);
-        shown.show(memory, (long) first * RECORD, ends[group] - first, raisedAtNs);
+        shown.show(memory, (long) first * RECORD, ends[group] - first, readAtNs);
     }
 }

@@ -1,6 +1,7 @@
 package dev.faultline.ring;
 
 import dev.faultline.ffm.CacheLine;
+import dev.faultline.ring.internal.EventWakeup;
 import dev.faultline.ring.internal.Wakeup;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
@@ -40,7 +41,7 @@ public final class FaultQueue implements AutoCloseable {
 
     private final QueueConfig config;
     private final int laneMask;
-    private final Wakeup consumerWakeup = new Wakeup();
+    private final Wakeup consumerWakeup;
 
     /** Guards what changes when a lane or a door comes or goes. */
     private final ReentrantLock changes = new ReentrantLock();
@@ -60,6 +61,7 @@ public final class FaultQueue implements AutoCloseable {
         this.laneMask = CacheLine.ceilingPowerOfTwo(config.lanes()) - 1;
         this.lanes = new Lane[config.lanes()];
         this.lastCookies = new int[config.lanes()];
+        this.consumerWakeup = config.waiting() == Waiting.EVENTFD ? EventWakeup.open() : new Wakeup();
         this.keeper = config.deadlineNs() == 0
                 ? null
                 : Thread.ofPlatform().name("faultline-deadlines").daemon().unstarted(this::keepDeadlines);
@@ -70,6 +72,8 @@ public final class FaultQueue implements AutoCloseable {
      *
      * @param config its settings
      * @return the queue, with no producer and no consumer yet
+     * @throws UnsupportedOperationException if it is to wait by {@link Waiting#EVENTFD} and this machine lacks the calls, see {@link
+     *     dev.faultline.ffm.LinuxCalls#missing}
      */
     public static FaultQueue open(QueueConfig config) {
         Arguments.notNull("config", config, "a QueueConfig");
@@ -96,6 +100,10 @@ public final class FaultQueue implements AutoCloseable {
      * @throws IllegalStateException if a door is taken, or the queue closed
      */
     public FaultConsumer consumer() {
+        return ringConsumer();
+    }
+
+    RingConsumer ringConsumer() {
         changes.lock();
         try {
             checkDoor();
@@ -104,6 +112,23 @@ public final class FaultQueue implements AutoCloseable {
         } finally {
             changes.unlock();
         }
+    }
+
+    /**
+     * What to wait for when the consumer's thread has other descriptors to wait for too: for {@code epoll}, {@code poll} or io_uring.
+     *
+     * @return the descriptor of the consumer; the same each time
+     * @throws IllegalStateException if the queue does not wait by {@link Waiting#EVENTFD}, or has no consumer
+     */
+    public WakeDescriptor wakeDescriptor() {
+        RingConsumer reader = door();
+        if (!(consumerWakeup instanceof EventWakeup events)) {
+            throw new IllegalStateException("waiting=" + config.waiting() + ": allowed EVENTFD");
+        }
+        if (reader == null) {
+            throw new IllegalStateException("the queue has no consumer: allowed after consumer()");
+        }
+        return reader.wakeDescriptor(events);
     }
 
     /**
@@ -314,6 +339,9 @@ public final class FaultQueue implements AutoCloseable {
                 rest.sleep(100_000);
             }
         }
+        if (consumerWakeup instanceof EventWakeup events) {
+            events.close();
+        }
         if (heldBytes() > 0) {
             LOG.warn("{} bytes of lanes are still in use: they are kept until their ends leave", heldBytes());
         }
@@ -390,7 +418,7 @@ public final class FaultQueue implements AutoCloseable {
 
     /** Wakes the consumer, after a lane has published what it is to find. */
     void signalConsumer() {
-        if (config.waiting() == Waiting.SPIN_THEN_PARK) {
+        if (config.waiting().sleeps()) {
             consumerWakeup.signal();
         }
     }

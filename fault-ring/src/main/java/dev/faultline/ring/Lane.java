@@ -104,7 +104,7 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
         this.index = index;
         this.sink = sink;
         this.commands = commands;
-        this.signals = config.waiting() == Waiting.SPIN_THEN_PARK;
+        this.signals = config.waiting().sleeps();
         this.gate = new LaneGate(index, signals);
         this.cookies = Cookies.of(config.lanes(), allocation);
         this.layout = LaneLayout.of(config, allocation, index);

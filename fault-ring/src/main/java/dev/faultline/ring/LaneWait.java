@@ -20,7 +20,7 @@ final class LaneWait {
         for (int i = 0; i < n; i++) {
             Lane lane = lane(producers.get(i));
             wakeup = lane.wakeup("await");
-            if (lane.waiting() != Waiting.SPIN_THEN_PARK) {
+            if (!lane.waiting().sleeps()) {
                 // Its consumer signals nobody, so this thread must not sleep.
                 waiting = lane.waiting();
             }

@@ -182,6 +182,12 @@ final class OpenGroups {
         return (int) words.getPlain(slot);
     }
 
+    /** Whether it was read with that message, and not handed over. */
+    boolean isHeld(int slot, int message) {
+        long word = words.getPlain(slot);
+        return stateOf(word) == HELD && messageOf(word) == (message & MESSAGE_MASK);
+    }
+
     long userData(int slot) {
         return userData[slot];
     }

@@ -28,7 +28,7 @@ public record QueueConfig(
         check("entries", entries, 1, MAX_ENTRIES);
         check("largestGroup", largestGroup, 1, MAX_GROUP);
         check("deadlineNs", deadlineNs, 0, Long.MAX_VALUE / 4);
-        Arguments.notNull("waiting", waiting, "SPIN, YIELD, SPIN_THEN_PARK");
+        Arguments.notNull("waiting", waiting, "SPIN, YIELD, SPIN_THEN_PARK, EVENTFD");
         check("lanes", lanes, 1, MAX_LANES);
         check("closeLimitNs", closeLimitNs, 0, Long.MAX_VALUE / 4);
     }

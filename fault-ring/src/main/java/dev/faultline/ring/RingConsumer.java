@@ -1,6 +1,7 @@
 package dev.faultline.ring;
 
 import dev.faultline.ffm.PaddedBefore;
+import dev.faultline.ring.internal.EventWakeup;
 import dev.faultline.ring.internal.Wakeup;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
@@ -32,6 +33,8 @@ abstract class RingConsumer extends PaddedBefore implements FaultConsumer {
     private volatile boolean left;
 
     private volatile boolean woken;
+
+    private final AtomicReference<@Nullable WakeDescriptor> wakeDescriptor = new AtomicReference<>();
 
     /** The queue's lanes as last seen; compared by identity with what the queue has now. */
     private @Nullable Lane[] seen = {};
@@ -136,6 +139,17 @@ abstract class RingConsumer extends PaddedBefore implements FaultConsumer {
     /** The handler of this group threw: {@link Answer#INVALID}, counted under {@link AutoAnswer#HANDLER}. */
     Result answerThrown(int cookie) {
         return answer(cookie, LaneLayout.CODE_INVALID | LaneLayout.CODE_THREW | LaneLayout.CODE_REPOST);
+    }
+
+    /** Answers all that was given to this consumer and waits for an answer, as {@link #answerThrown}; says how many. */
+    int answerAllThrown() {
+        int n = 0;
+        if (begin("answer") && !isClosed()) {
+            for (ConsumerLane lane : lanes) {
+                n += lane.answerAll(LaneLayout.CODE_INVALID | LaneLayout.CODE_THREW);
+            }
+        }
+        return n;
     }
 
     private Result answer(int cookie, int code) {
@@ -401,6 +415,32 @@ abstract class RingConsumer extends PaddedBefore implements FaultConsumer {
             }
         }
         return false;
+    }
+
+    WakeDescriptor wakeDescriptor(EventWakeup events) {
+        WakeDescriptor made = new WakeDescriptor(this, events);
+        WakeDescriptor before = wakeDescriptor.compareAndExchange(null, made);
+        return before == null ? made : before;
+    }
+
+    /** Sends what is staged and says that the calling thread will sleep; false, and nothing is said, if it has to poll first. */
+    boolean arm() {
+        if (!begin("arm")) {
+            return false;
+        }
+        submit();
+        wakeup.announce();
+        if (!isReady()) {
+            return true;
+        }
+        wakeup.cancel();
+        woken = false;
+        return false;
+    }
+
+    /** Whether the calling thread may still use what it sleeps on. */
+    boolean mayClear() {
+        return begin("clear");
     }
 
     @Override

@@ -10,9 +10,13 @@ import java.lang.foreign.MemorySegment;
  * <p>Threads: the consumer's. Progress: wait-free; allocates only when there are more than ever before.
  */
 final class StagedAnswers {
+    /** The cookie of an answer that was taken back. */
+    static final int VOID = 0;
+
     /** Code over cookie: a ring whose size is a power of two. */
     private long[] answers;
 
+    private boolean voids;
     private int head;
     private int count;
 
@@ -57,16 +61,31 @@ final class StagedAnswers {
         return (int) answers[place(i)];
     }
 
-    /** Takes an answer back, because its cookie names another group by now. */
-    void remove(int cookie) {
+    /**
+     * Takes an answer back, because its cookie names another group by now.
+     *
+     * @param stay how many of the oldest are being written, and keep their places: there it is {@link #VOID}
+     */
+    void remove(int cookie, int stay) {
         int kept = 0;
         for (int i = 0; i < count; i++) {
             long answer = answers[place(i)];
             if ((int) answer != cookie) {
                 answers[place(kept++)] = answer;
+            } else if (i < stay) {
+                answers[place(kept++)] = VOID;
+                voids = true;
             }
         }
         count = kept;
+    }
+
+    /** None is being written any more: what was taken back meanwhile goes. */
+    void dropVoid() {
+        if (voids) {
+            voids = false;
+            remove(VOID, 0);
+        }
     }
 
     /** Copies the oldest, as they are written. */

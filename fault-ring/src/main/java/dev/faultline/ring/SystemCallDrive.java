@@ -2,6 +2,7 @@ package dev.faultline.ring;
 
 import dev.faultline.ffm.LinuxCalls;
 import dev.faultline.ffm.PageResponseLayout;
+import dev.faultline.ring.internal.EventWakeup;
 
 /**
  * Drives a descriptor by {@code poll}, {@code read} and {@code write}: one or two calls for a message, as many for its answers.
@@ -9,6 +10,9 @@ import dev.faultline.ffm.PageResponseLayout;
  * <p>Nothing is read or written that {@code poll} has not said would go, so a descriptor that blocks keeps nobody.
  */
 final class SystemCallDrive implements DescriptorDrive {
+    // Each look is a system call.
+    private static final int LOOKS_BEFORE_SLEEP = 50;
+
     private final int fd;
     private final DescriptorProtocol protocol;
     private final DescriptorCalls calls;
@@ -89,8 +93,18 @@ final class SystemCallDrive implements DescriptorDrive {
         send();
         if (receives && readable) {
             readable = false;
-            boolean _ = protocol.read(calls.read(fd, protocol.in(), readBytes));
+            boolean _ = protocol.read(0, calls.read(fd, protocol.in(0), readBytes));
         }
+    }
+
+    @Override
+    public void flush(boolean receives) {
+        send();
+    }
+
+    @Override
+    public int looksBeforeSleep() {
+        return LOOKS_BEFORE_SLEEP;
     }
 
     @Override
@@ -104,8 +118,7 @@ final class SystemCallDrive implements DescriptorDrive {
         events[1] = LinuxCalls.POLLIN;
         revents[0] = 0;
         revents[1] = 0;
-        long ms = Math.min((limitNs - 1) / 1_000_000 + 1, Integer.MAX_VALUE);
-        int n = calls.poll(polled, events, revents, (int) ms);
+        int n = calls.poll(polled, events, revents, EventWakeup.milliseconds(limitNs));
         if (n < 0) {
             protocol.refused("poll", -n);
             return false;

@@ -19,7 +19,13 @@ public enum Waiting {
      * Looks again for some 20 to 50 us, then sleeps until woken. Takes a core for each end while it has work, and nothing while it
      * is idle; waking a sleeper costs about 50 us.
      */
-    SPIN_THEN_PARK;
+    SPIN_THEN_PARK,
+    /**
+     * As {@link #SPIN_THEN_PARK}, but the consumer sleeps on an eventfd, which may also be waited for together with other descriptors:
+     * {@link FaultQueue#wakeDescriptor}. A wait takes whole milliseconds, and a virtual thread that sleeps so keeps its carrier. Needs
+     * Linux and native access.
+     */
+    EVENTFD;
 
     /** What {@link #idle} returns when it is time to sleep. */
     static final int SLEEP = -1;
@@ -28,6 +34,15 @@ public enum Waiting {
     private static final int LOOKS_BEFORE_SLEEP = 1_000;
     private static final int LOOKS_BEFORE_YIELD = 20_000;
     private static final int YIELD_EVERY = 64;
+
+    /**
+     * Whether a thread that waits for long sleeps.
+     *
+     * @return false for {@link #SPIN} and {@link #YIELD}
+     */
+    public boolean sleeps() {
+        return this == SPIN_THEN_PARK || this == EVENTFD;
+    }
 
     /**
      * Lets some time pass after a look that found nothing.
@@ -40,7 +55,7 @@ public enum Waiting {
             Thread.yield();
             return (looks + 1) & Integer.MAX_VALUE;
         }
-        if (this == SPIN_THEN_PARK && looks >= LOOKS_BEFORE_SLEEP) {
+        if (sleeps() && looks >= LOOKS_BEFORE_SLEEP) {
             return SLEEP;
         }
         if (looks >= LOOKS_BEFORE_YIELD) {

@@ -12,7 +12,7 @@ class DescriptorConsumerContractTest extends ConsumerContract {
     }
 
     private static final class SocketSource implements Source {
-        private final long socketsBefore = DescriptorConsumerTest.sockets();
+        private final Held before = Held.now();
         private final SocketPeer peer = new SocketPeer();
         private final DescriptorConsumer consumer;
 
@@ -49,7 +49,7 @@ class DescriptorConsumerContractTest extends ConsumerContract {
         public void close() {
             consumer.close();
             peer.close();
-            assertEquals(socketsBefore, DescriptorConsumerTest.sockets());
+            assertEquals(before, Held.now());
         }
     }
 }

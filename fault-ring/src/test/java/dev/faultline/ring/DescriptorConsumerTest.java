@@ -9,11 +9,7 @@ import com.sun.management.ThreadMXBean;
 import dev.faultline.ffm.LinuxCalls;
 import dev.faultline.ffm.PageFaultLayout;
 import dev.faultline.ring.contract.ConsumerContract.Seen;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.lang.management.ManagementFactory;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -21,39 +17,25 @@ import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
-class DescriptorConsumerTest {
-    private static final long SECOND = 1_000_000_000L;
+/** What a consumer over a socket does, whichever way its descriptor is driven. */
+abstract class DescriptorConsumerTest {
+    static final long SECOND = 1_000_000_000L;
 
-    private final List<DescriptorConsumer> consumers = new ArrayList<>();
-    private final Seen seen = new Seen();
-    private long socketsBefore;
-    private SocketPeer peer;
+    final List<DescriptorConsumer> consumers = new ArrayList<>();
+    final Seen seen = new Seen();
+    private Held before;
+    SocketPeer peer;
 
-    /** How many sockets this process has: the class path may open files at any time. */
-    static long sockets() {
-        try (Stream<Path> fds = Files.list(Path.of("/proc/self/fd"))) {
-            return fds.filter(DescriptorConsumerTest::isSocket).count();
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-    }
-
-    private static boolean isSocket(Path fd) {
-        try {
-            return Files.readSymbolicLink(fd).toString().startsWith("socket:");
-        } catch (IOException e) {
-            return false;
-        }
-    }
+    /** Opens a consumer that drives its descriptor in the way under test. */
+    abstract DescriptorConsumer over(int fd, int entries, int largestGroup);
 
     @BeforeEach
     void pair() {
-        socketsBefore = sockets();
+        before = Held.now();
         peer = new SocketPeer();
     }
 
@@ -65,20 +47,20 @@ class DescriptorConsumerTest {
             assertTrue(a.balanced(), a::toString);
         }
         peer.close();
-        assertEquals(socketsBefore, sockets());
+        assertEquals(before, Held.now());
     }
 
-    private DescriptorConsumer open(int entries, int largestGroup) {
-        DescriptorConsumer consumer = DescriptorConsumer.open(peer.descriptor(), entries, largestGroup);
+    final DescriptorConsumer open(int entries, int largestGroup) {
+        DescriptorConsumer consumer = over(peer.descriptor(), entries, largestGroup);
         consumers.add(consumer);
         return consumer;
     }
 
-    private static void ok(Result result) {
+    static void ok(Result result) {
         assertEquals(Result.OK, result);
     }
 
-    private static String message(org.junit.jupiter.api.function.Executable call) {
+    static String message(org.junit.jupiter.api.function.Executable call) {
         return String.valueOf(assertThrows(RuntimeException.class, call).getMessage());
     }
 
@@ -414,10 +396,10 @@ class DescriptorConsumerTest {
     void misuseIsNamed() throws Exception {
         assertEquals("entries=0: allowed 1 to 1048576", message(() -> open(0, 1)));
         assertEquals("largestGroup=2049: allowed 1 to 2048", message(() -> open(1, 2049)));
-        assertEquals("fd=-1: EBADF, allowed an open descriptor", message(() -> DescriptorConsumer.open(-1, 1, 1)));
+        assertEquals("fd=-1: EBADF, allowed an open descriptor", message(() -> over(-1, 1, 1)));
         int[] stream = new int[2];
         assertEquals(0, peer.calls.socketpair(LinuxCalls.SOCK_STREAM, stream));
-        assertTrue(message(() -> DescriptorConsumer.open(stream[0], 1, 1)).contains("keeps the bounds of messages"));
+        assertTrue(message(() -> over(stream[0], 1, 1)).contains("keeps the bounds of messages"));
         assertEquals(0, peer.calls.close(stream[0]));
         assertEquals(0, peer.calls.close(stream[1]));
         DescriptorConsumer consumer = open(4, 1);
@@ -427,109 +409,14 @@ class DescriptorConsumerTest {
         }
         assertEquals(Result.FULL, consumer.cancelAll());
         ok(consumer.await(seen, 16, SECOND));
-        ok(consumer.post(0, 1));
-        peer.closeConsumersEnd();
-        assertEquals(
-                "fd=" + peer.descriptor() + " is closed: allowed after the consumer's close",
-                message(() -> consumer.poll(seen, 1)));
-    }
-
-    // ---- an engine that keeps the kernel's rules
-    // --------------------------------------------------------------------
-
-    private DescriptorConsumer open(KernelLikeEngine engine, int entries, int largestGroup) {
-        DescriptorConsumer consumer = DescriptorConsumer.open(1_000_000, entries, largestGroup, engine);
-        consumers.add(consumer);
-        return consumer;
-    }
-
-    @Test
-    void answersTheEngineRefusesAreStaleAndTheOthersGoOn() {
-        KernelLikeEngine engine = new KernelLikeEngine(peer.calls);
-        DescriptorConsumer consumer = open(engine, 16, 1);
-        ok(consumer.post(0, 16));
-        for (int i = 1; i <= 8; i++) {
-            engine.raise(i, 1);
-        }
-        assertEquals(8, consumer.poll(seen, 10));
-        engine.detach(1);
-        engine.detach(4);
-        engine.detach(5);
-        engine.detach(8);
-        for (int cookie : seen.cookies) {
-            ok(consumer.answer(cookie, Answer.SUCCESS));
-        }
-        assertEquals(4, consumer.submit());
-        assertEquals(List.of("2 SUCCESS", "3 SUCCESS", "6 SUCCESS", "7 SUCCESS"), engine.answers);
-        assertEquals(List.of(-22L, 16L, -22L, -22L, 16L, -22L), engine.writes);
-        Accounting a = consumer.accounting();
-        assertEquals(4, a.answered());
-        assertEquals(Map.of(AutoAnswer.DETACH, 4L), a.autoBy());
-        assertEquals(8, a.answers());
-        assertEquals(4, a.stale());
-        assertEquals(0, a.outstanding());
-    }
-
-    @Test
-    void aCookieThatComesAgainNamesTheNewGroup() {
-        KernelLikeEngine engine = new KernelLikeEngine(peer.calls);
-        DescriptorConsumer consumer = open(engine, 16, 1);
-        ok(consumer.post(0, 16));
-        engine.raise(1, 1);
-        engine.raise(2, 1);
-        assertEquals(2, consumer.poll(seen, 10));
-        engine.againTimes = 1;
-        ok(consumer.answer(2, Answer.SUCCESS));
-        assertEquals(0, consumer.submit());
-        engine.detach(1);
-        engine.detach(2);
-        engine.raise(3, 1);
-        engine.raise(4, 1);
-        engine.againTimes = 1;
-        assertEquals(2, consumer.poll(seen, 10));
-        assertEquals(List.of(1, 2, 1, 2), seen.cookies);
-        assertEquals(0, consumer.submit(), "the former group's answer is not the new one's");
-        Accounting a = consumer.accounting();
-        assertEquals(Map.of(AutoAnswer.DETACH, 2L), a.autoBy());
-        assertEquals(2, a.outstanding());
-        ok(consumer.answer(1, Answer.SUCCESS));
-        ok(consumer.answer(2, Answer.INVALID));
-        assertEquals(2, consumer.submit());
-        assertEquals(List.of("3 SUCCESS", "4 INVALID"), engine.answers);
-    }
-
-    @Test
-    void anEmptyReadIsNoEndAndABusyEngineIsAskedAgain() {
-        KernelLikeEngine engine = new KernelLikeEngine(peer.calls);
-        DescriptorConsumer consumer = open(engine, 200, 2);
-        ok(consumer.post(0, 200));
-        assertEquals(Result.TIMED_OUT, consumer.await(seen, 1, 2_000_000));
-        for (int i = 1; i <= 100; i++) {
-            engine.raise(i, 2);
-        }
-        ok(consumer.await(seen, 100, SECOND));
-        assertEquals(List.of(64 * 80L, 36 * 80L), engine.reads, "as many as fit, each whole");
-        engine.againTimes = 3;
-        for (int cookie : seen.cookies) {
-            ok(consumer.answer(cookie, Answer.SUCCESS));
-        }
-        assertEquals(Result.TIMED_OUT, consumer.await(seen, 1, 2_000_000));
-        engine.againTimes = -2;
-        assertEquals(100, engine.answers.size());
-        engine.raise(101, 1);
-        ok(consumer.await(seen, 1, SECOND));
-        ok(consumer.answer(seen.cookies.getLast(), Answer.SUCCESS));
-        assertEquals(1, consumer.submit());
-        engine.raise(102, 129);
-        assertTrue(message(() -> consumer.poll(seen, 1)).contains("more requests than largestGroup=2"));
     }
 
     // ---- at speed
     // -----------------------------------------------------------------------------------------------------
 
     @Test
-    void aHundredThousandFaultsGoThroughAWorker() throws Exception {
-        int faults = 100_000;
+    void aMillionFaultsGoThroughAWorker() throws Exception {
+        int faults = 1_000_000;
         int window = 256;
         DescriptorConsumer consumer = open(window, 1);
         peer.keepsAnswers = false;
@@ -544,12 +431,12 @@ class DescriptorConsumerTest {
             }
             peer.send();
             peer.takeAnswers(raised - peer.answered == window || raised == faults ? 1_000 : 0);
-            if (raised >> 10 > asked) {
-                asked = raised >> 10;
+            if (raised >> 12 > asked) {
+                asked = raised >> 12;
                 Accounting a = consumer.accounting();
                 assertTrue(a.balanced(), a::toString);
             }
-            assertTrue(System.nanoTime() - start < 10 * SECOND, () -> "answered " + peer.answered);
+            assertTrue(System.nanoTime() - start < 60 * SECOND, () -> "answered " + peer.answered);
         }
         worker.close();
         Accounting a = consumer.accounting();

@@ -14,7 +14,7 @@ import java.util.TreeMap;
 
 /**
  * A fault descriptor that keeps the kernel's rules: whole groups as far as they fit, 0 when it is empty, the lowest free
- * cookie, answers applied one by one up to the first that is refused. One thread.
+ * cookie, answers applied one by one up to the first that is refused. One thread polls it, another may be its device.
  */
 final class KernelLikeEngine implements DescriptorCalls {
     /** A group: its tag and how many requests it has. */
@@ -31,21 +31,32 @@ final class KernelLikeEngine implements DescriptorCalls {
     /** As many writes say {@code EAGAIN}, or {@code EINTR} if negative. */
     int againTimes;
 
+    private boolean hungUp;
+
     KernelLikeEngine(LinuxCalls linux) {
         this.linux = linux;
     }
 
-    void raise(int tag, int size) {
+    synchronized void raise(int tag, int size) {
         waiting.add(new Group(tag, size));
     }
 
     /** Answers a group by itself, as a detach does. */
-    void detach(int cookie) {
+    synchronized void detach(int cookie) {
         open.remove(cookie);
     }
 
+    /** Says that there will be no more: what a device that is gone for good may do, and the kernel does not. */
+    synchronized void hangUp() {
+        hungUp = true;
+    }
+
+    synchronized List<String> answersSoFar() {
+        return List.copyOf(answers);
+    }
+
     @Override
-    public long read(int fd, MemorySegment buffer, long bytes) {
+    public synchronized long read(int fd, MemorySegment buffer, long bytes) {
         long result = read(buffer, bytes);
         reads.add(result);
         return result;
@@ -84,13 +95,16 @@ final class KernelLikeEngine implements DescriptorCalls {
     }
 
     @Override
-    public long write(int fd, MemorySegment buffer, long bytes) {
+    public synchronized long write(int fd, MemorySegment buffer, long bytes) {
         long result = write(buffer, bytes);
         writes.add(result);
         return result;
     }
 
     private long write(MemorySegment buffer, long bytes) {
+        if (hungUp) {
+            return -Errno.EPIPE;
+        }
         if (againTimes != 0) {
             int error = againTimes > 0 ? Errno.EAGAIN : Errno.EINTR;
             againTimes -= Integer.signum(againTimes);
@@ -107,18 +121,25 @@ final class KernelLikeEngine implements DescriptorCalls {
     }
 
     @Override
-    public int poll(int fd, int events, int timeoutMs) {
-        return events & (LinuxCalls.POLLOUT | (waiting.isEmpty() ? 0 : LinuxCalls.POLLIN));
+    public synchronized int poll(int fd, int events, int timeoutMs) {
+        return (events & (LinuxCalls.POLLOUT | (waiting.isEmpty() ? 0 : LinuxCalls.POLLIN)))
+                | (hungUp ? LinuxCalls.POLLHUP : 0);
     }
 
     @Override
     public int poll(int[] fds, int[] events, int[] revents, int timeoutMs) {
-        int now = poll(fds[0], events[0], 0);
         int fd = fds[0];
-        fds[0] = -1;
-        int n = linux.poll(fds, events, revents, now != 0 ? 0 : timeoutMs);
-        fds[0] = fd;
-        revents[0] = now;
-        return now != 0 && n >= 0 ? n + 1 : n;
+        long end = System.nanoTime() + timeoutMs * 1_000_000L;
+        for (; ; ) {
+            int now = fd < 0 ? 0 : poll(fd, events[0], 0);
+            fds[0] = -1;
+            int n = linux.poll(fds, events, revents, 0);
+            fds[0] = fd;
+            revents[0] = now;
+            if (now != 0 || n != 0 || System.nanoTime() - end >= 0) {
+                return now != 0 && n >= 0 ? n + 1 : n;
+            }
+            Thread.onSpinWait();
+        }
     }
 }

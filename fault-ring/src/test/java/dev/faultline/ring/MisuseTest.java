@@ -75,7 +75,9 @@ class MisuseTest {
                 bad("deadlineNs=-1: allowed 0 to ", () -> config.withDeadlineNs(-1)),
                 bad("deadlineNs=" + Long.MAX_VALUE + ": allowed 0 to ", () -> config.withDeadlineNs(Long.MAX_VALUE)),
                 bad("closeLimitNs=-1: allowed 0 to ", () -> config.withCloseLimitNs(-1)),
-                absent("waiting=null: allowed SPIN, YIELD, SPIN_THEN_PARK", () -> config.withWaiting(nothing())),
+                absent(
+                        "waiting=null: allowed SPIN, YIELD, SPIN_THEN_PARK, EVENTFD",
+                        () -> config.withWaiting(nothing())),
                 absent("config=null: allowed a QueueConfig", () -> FaultQueue.open(nothing())),
                 bad("allocation=0: allowed 1 to 1048576 with lanes=16", () -> queue.producer(0, (tag, code) -> {})),
                 bad(

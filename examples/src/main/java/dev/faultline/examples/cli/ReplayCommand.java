@@ -104,7 +104,7 @@ final class ReplayCommand implements Callable<Integer> {
             names = "--wait",
             paramLabel = "HOW",
             converter = WaitConverter.class,
-            description = "How threads wait for each other: spin, yield or park. (park)")
+            description = "How threads wait for each other: spin, yield, park or eventfd. (park)")
     private Waiting waiting = Waiting.SPIN_THEN_PARK;
 
     @Option(
@@ -434,7 +434,7 @@ final class ReplayCommand implements Callable<Integer> {
         return new Lacking("memory", String.valueOf(e.getMessage()), "fewer --frames or --devices take less");
     }
 
-    /** {@code spin}, {@code yield} or {@code park}. */
+    /** A disaster by its name. */
     static final class DisasterConverter implements ITypeConverter<Disaster> {
         @Override
         public Disaster convert(String value) {
@@ -453,6 +453,7 @@ final class ReplayCommand implements Callable<Integer> {
         }
     }
 
+    /** {@code spin}, {@code yield}, {@code park} or {@code eventfd}. */
     static final class WaitConverter implements ITypeConverter<Waiting> {
         @Override
         public Waiting convert(String value) {
@@ -461,7 +462,7 @@ final class ReplayCommand implements Callable<Integer> {
                     return waiting;
                 }
             }
-            throw new TypeConversionException("spin, yield or park");
+            throw new TypeConversionException("spin, yield, park or eventfd");
         }
 
         static String name(Waiting waiting) {
@@ -469,6 +470,7 @@ final class ReplayCommand implements Callable<Integer> {
                 case SPIN -> "spin";
                 case YIELD -> "yield";
                 case SPIN_THEN_PARK -> "park";
+                case EVENTFD -> "eventfd";
             };
         }
     }

@@ -85,6 +85,6 @@ final class Turnstile {
         } else {
             Thread.onSpinWait();
         }
-        return waiting == Waiting.SPIN_THEN_PARK && looks > LOOKS_BEFORE_PARK;
+        return waiting.sleeps() && looks > LOOKS_BEFORE_PARK;
     }
 }

@@ -248,7 +248,7 @@ class ReplayProcessTest {
                 "good --device-threads 2          | --device-threads 2: too many; allowed: 1 to 1",
                 "good --deadline soon             | --deadline soon: cannot be used; allowed: a whole number with ns",
                 "good --deadline 2000m            | --deadline",
-                "good --wait long                 | --wait long: cannot be used; allowed: spin, yield or park",
+                "good --wait long                 | --wait long: cannot be used; allowed: spin, yield, park or eventfd",
                 "good --limit 0                   | --limit 0: too few; allowed: 1 or more",
                 "good --record good               | --record good: is the input",
                 "good --record no/such            | --record no/such: there is no folder",

@@ -21,9 +21,9 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Threads: {@link #announce}, {@link #cancel} and {@link #sleep} by one thread at a time; {@link #signal} by any. Progress:
  * wait-free but for {@link #sleep}. The one shared word, {@code asleep}, is written by both sides: a stale true costs an unpark
- * too many, a stale false is what the fences exclude.
+ * too many, a stale false is what the fences exclude. A subclass may sleep otherwise, see {@link EventWakeup}.
  */
-public final class Wakeup {
+public class Wakeup {
     private volatile boolean asleep;
     private volatile @Nullable Thread sleeper;
 
@@ -56,7 +56,7 @@ public final class Wakeup {
     public void sleep(long limitNs) {
         boolean interrupted = Thread.interrupted();
         if (asleep) {
-            LockSupport.parkNanos(this, limitNs);
+            park(limitNs);
         }
         asleep = false;
         if (interrupted) {
@@ -74,7 +74,21 @@ public final class Wakeup {
     public void signalFenced() {
         if (asleep) {
             asleep = false;
-            LockSupport.unpark(sleeper);
+            wake();
         }
+    }
+
+    /**
+     * How the sleeper sleeps: a {@link #wake} before it or in it ends it.
+     *
+     * @param limitNs nanoseconds at most
+     */
+    protected void park(long limitNs) {
+        LockSupport.parkNanos(this, limitNs);
+    }
+
+    /** Ends the sleep that was announced last. */
+    protected void wake() {
+        LockSupport.unpark(sleeper);
     }
 }

@@ -12,6 +12,7 @@ import dev.faultline.ring.explore.Program.Load;
 import dev.faultline.ring.explore.Program.MayDie;
 import dev.faultline.ring.explore.Program.Order;
 import dev.faultline.ring.explore.Program.Store;
+import dev.faultline.ring.internal.EventWakeup;
 import dev.faultline.ring.internal.Wakeup;
 import java.io.IOException;
 import java.io.InputStream;
@@ -341,6 +342,7 @@ class ExplorerTest {
                             if (List.of(
                                                     "SharedWords",
                                                     "LockSupport",
+                                                    "LinuxCalls",
                                                     "AtomicReference",
                                                     "MpscUnboundedVarHandleArrayQueue")
                                             .contains(owner)
@@ -369,9 +371,25 @@ class ExplorerTest {
         Map<String, List<String>> code = stepsOf(Wakeup.class);
         assertSteps(code, "announce()V", "put sleeper", "put asleep", "fullFence");
         assertSteps(code, "cancel()V", "put asleep");
-        assertSteps(code, "sleep(J)V", "get asleep", "parkNanos", "put asleep");
+        assertSteps(code, "sleep(J)V", "get asleep", "park", "put asleep");
+        assertSteps(code, "park(J)V", "parkNanos");
         assertSteps(code, "signal()V", "fullFence", "signalFenced");
-        assertSteps(code, "signalFenced()V", "get asleep", "put asleep", "get sleeper", "unpark");
+        assertSteps(code, "signalFenced()V", "get asleep", "put asleep", "wake");
+        assertSteps(code, "wake()V", "get sleeper", "unpark");
+    }
+
+    /** An eventfd is a permit as {@code unpark}'s is: it stays until it is taken. All else is inherited. */
+    @Test
+    void theCodeSleepsOnAnEventfdAsTheModel() throws IOException {
+        Map<String, List<String>> code = stepsOf(EventWakeup.class);
+        assertSteps(code, "park(J)V", "milliseconds", "poll", "take", "free");
+        assertSteps(code, "take()V", "read");
+        assertSteps(code, "wake()V", "write");
+        assertSteps(code, "write()V", "write");
+        assertSteps(code, "clear()V", "cancel", "take");
+        for (String inherited : List.of("announce()V", "cancel()V", "sleep(J)V", "signal()V", "signalFenced()V")) {
+            assertEquals(null, code.get(inherited), inherited);
+        }
     }
 
     @Test
