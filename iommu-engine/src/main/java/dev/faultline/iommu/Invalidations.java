@@ -8,7 +8,7 @@ import dev.faultline.iommu.tlb.TlbTag;
 import dev.faultline.iommu.tlb.WalkCache;
 
 /**
- * Makes the IOTLB, the walk cache and every device TLB forget: by address space, PASID, range, or everything. For who changes tables or attachments behind an
+ * Makes the IOTLB, the walk cache and every device TLB forget: by page table, PASID, range, or everything. For who changes tables behind an
  * {@link AddressSpace}'s back; its own {@code unmap} and {@code evict} have done it when they return.
  *
  * <p>Threads: any; also a handler on a thread that steps devices, between two steps, and for the device it answers. When a call returns, no access begun
@@ -32,63 +32,65 @@ public final class Invalidations {
     }
 
     /**
-     * Everything, of every address space.
+     * Everything, of every page table.
      *
      * @throws QuiescenceTimeout if a thread has entered a device and does not step
      */
     public void everything() {
-        forget(Iotlb.ANY_DOMAIN, Iotlb.ANY_PASID, 0, -1L);
+        stations.mayWait();
+        long epoch = forget(Iotlb.ANY_DOMAIN, Iotlb.ANY_PASID, Iotlb.ANY_PASID, 0, -1L);
+        await(epoch);
     }
 
     /**
-     * All of an address space, with every PASID and without.
+     * All of a page table, with every PASID and without, and of those nested in it.
      *
-     * @param space which
+     * @param table which
      * @throws QuiescenceTimeout if a thread has entered a device and does not step
      */
-    public void space(AddressSpace space) {
-        forget(space.number(), Iotlb.ANY_PASID, 0, -1L);
+    public void table(PageTable table) {
+        forget(table, Iotlb.ANY_PASID, 0, -1L);
     }
 
     /**
-     * All of a PASID in an address space.
+     * All of a PASID in a page table, and all of those nested in it.
      *
-     * @param space which
+     * @param table which
      * @param pasid which, or {@link dev.faultline.ring.FaultProducer#NO_PASID} for translations without
      * @throws IllegalArgumentException if {@code pasid} is out of range
      * @throws QuiescenceTimeout if a thread has entered a device and does not step
      */
-    public void pasid(AddressSpace space, int pasid) {
+    public void pasid(PageTable table, int pasid) {
         Limits.inRange("pasid", pasid, TlbTag.NO_PASID, Device.MAX_PASID);
-        forget(space.number(), pasid, 0, -1L);
+        forget(table, pasid, 0, -1L);
     }
 
     /**
-     * A range of an address space, with every PASID and without.
+     * A range of a page table, with every PASID and without, and all of those nested in it.
      *
-     * @param space which
+     * @param table which
      * @param address the first byte
      * @param bytes 1 or more
      * @throws IllegalArgumentException if {@code bytes} is below 1 or the addresses wrap round
      * @throws QuiescenceTimeout if a thread has entered a device and does not step
      */
-    public void range(AddressSpace space, long address, long bytes) {
-        forget(space.number(), Iotlb.ANY_PASID, address, last(address, bytes));
+    public void range(PageTable table, long address, long bytes) {
+        forget(table, Iotlb.ANY_PASID, address, last(address, bytes));
     }
 
     /**
-     * A range of a PASID in an address space.
+     * A range of a PASID in a page table, and all of those nested in it.
      *
-     * @param space which
+     * @param table which
      * @param pasid which, or {@link dev.faultline.ring.FaultProducer#NO_PASID} for translations without
      * @param address the first byte
      * @param bytes 1 or more
      * @throws IllegalArgumentException if {@code pasid} is out of range, {@code bytes} is below 1 or the addresses wrap round
      * @throws QuiescenceTimeout if a thread has entered a device and does not step
      */
-    public void range(AddressSpace space, int pasid, long address, long bytes) {
+    public void range(PageTable table, int pasid, long address, long bytes) {
         Limits.inRange("pasid", pasid, TlbTag.NO_PASID, Device.MAX_PASID);
-        forget(space.number(), pasid, address, last(address, bytes));
+        forget(table, pasid, address, last(address, bytes));
     }
 
     private static long last(long address, long bytes) {
@@ -100,9 +102,18 @@ public final class Invalidations {
         return last;
     }
 
-    private void forget(int domain, int pasid, long first, long last) {
+    private void forget(PageTable table, int pasid, long first, long last) {
         stations.mayWait();
-        long epoch = 0;
+        // The IOTLB has a second stage's translations without PASID, device TLBs have all with the PASID of their request.
+        int tagged = pasid == Iotlb.ANY_PASID || table.knowsPasids() ? pasid : TlbTag.NO_PASID;
+        long epoch = forget(table.domain(), tagged, pasid, first, last);
+        for (PageTable child : table.nested()) {
+            epoch = child.forget(0, Iotlb.EVERYTHING);
+        }
+        await(epoch);
+    }
+
+    private long forget(int domain, int tagged, int pasid, long first, long last) {
         long from = first & -Frames.BYTES;
         while (true) {
             // The largest aligned piece that begins here and does not reach beyond the end.
@@ -110,14 +121,17 @@ public final class Invalidations {
             while (size > 0 && Long.compareUnsigned(end(from, size), last | (Frames.BYTES - 1)) > 0) {
                 size--;
             }
-            iotlb.invalidate(domain, pasid, from, size);
+            iotlb.invalidate(domain, tagged, from, size);
             walkCache.invalidate(domain, from, size);
-            epoch = log.append(domain, pasid, from, size);
+            long epoch = log.append(domain, pasid, from, size);
             if (Long.compareUnsigned(end(from, size), last) >= 0) {
-                break;
+                return epoch;
             }
             from = end(from, size) + 1;
         }
+    }
+
+    private void await(long epoch) {
         String stuck = stations.await(epoch, limitNs);
         if (stuck != null) {
             throw new QuiescenceTimeout(stuck, limitNs);

@@ -268,6 +268,11 @@ public final class PageTable implements AutoCloseable {
         return epoch;
     }
 
+    /** What is nested in this. */
+    PageTable[] nested() {
+        return nested;
+    }
+
     private void detachAll() {
         for (Attachment attachment : attachments.all()) {
             attachment.detach();

@@ -270,7 +270,7 @@ class AtsScenariosTest {
             InvalidateRequest lost = invalidate(dead, NO_PASID, BASE, false);
             assertEquals(
                     State.COMPLETED, invalidate(alive, NO_PASID, BASE, false).state());
-            rig.iommu.invalidations().range(rig.space, BASE, PAGE);
+            rig.iommu.invalidations().range(rig.space.table(), BASE, PAGE);
             assertEquals(State.PENDING, lost.state());
             now.addAndGet(LIMIT_NS);
             assertEquals(State.TIMED_OUT, dead.ats().await(lost));
@@ -311,18 +311,18 @@ class AtsScenariosTest {
                 assertTrue(one.isAttached() && two.isAttached() && three.isAttached());
                 fill(rig, device);
                 assertEquals(List.of(true, true, true), cached(rig, other));
-                rig.iommu.invalidations().pasid(rig.space, 1);
+                rig.iommu.invalidations().pasid(rig.space.table(), 1);
                 assertEquals(List.of(false, true, true), cached(rig, other));
                 fill(rig, device);
-                rig.iommu.invalidations().range(rig.space, 2, BASE, PAGE);
+                rig.iommu.invalidations().range(rig.space.table(), 2, BASE, PAGE);
                 assertEquals(List.of(true, false, true), cached(rig, other));
-                rig.iommu.invalidations().range(rig.space, BASE - 8 * PAGE, 8L * PAGE);
+                rig.iommu.invalidations().range(rig.space.table(), BASE - 8 * PAGE, 8L * PAGE);
                 assertEquals(List.of(true, false, true), cached(rig, other), "the pages before");
                 fill(rig, device);
-                rig.iommu.invalidations().range(rig.space, BASE - 3 * PAGE, 3L * PAGE + 1);
+                rig.iommu.invalidations().range(rig.space.table(), BASE - 3 * PAGE, 3L * PAGE + 1);
                 assertEquals(List.of(false, false, true), cached(rig, other));
                 fill(rig, device);
-                rig.iommu.invalidations().space(other);
+                rig.iommu.invalidations().table(other.table());
                 assertEquals(List.of(true, true, false), cached(rig, other));
                 rig.iommu.invalidations().everything();
                 assertEquals(List.of(false, false, false), cached(rig, other));
@@ -347,7 +347,7 @@ class AtsScenariosTest {
     void vtD28_aRangeOfOneGigabyteIsDropped() {
         try (Rig rig = Rig.open()) {
             Device device = stale(rig);
-            rig.iommu.invalidations().range(rig.space, BASE & -1L << 30, 1L << 30);
+            rig.iommu.invalidations().range(rig.space.table(), BASE & -1L << 30, 1L << 30);
             assertEquals(2, read(rig, device, BASE));
             device.leave();
         }
@@ -357,12 +357,12 @@ class AtsScenariosTest {
     void refusesRangesThatCannotBe() {
         try (Rig rig = Rig.open()) {
             Invalidations all = rig.iommu.invalidations();
-            assertThrows(IllegalArgumentException.class, () -> all.range(rig.space, BASE, 0));
-            assertThrows(IllegalArgumentException.class, () -> all.range(rig.space, -1L, 2));
-            assertThrows(IllegalArgumentException.class, () -> all.range(rig.space, 1 << 20, BASE, 1));
-            assertThrows(IllegalArgumentException.class, () -> all.pasid(rig.space, -2));
-            all.range(rig.space, -1L, 1);
-            all.range(rig.space, 0, Long.MAX_VALUE);
+            assertThrows(IllegalArgumentException.class, () -> all.range(rig.space.table(), BASE, 0));
+            assertThrows(IllegalArgumentException.class, () -> all.range(rig.space.table(), -1L, 2));
+            assertThrows(IllegalArgumentException.class, () -> all.range(rig.space.table(), 1 << 20, BASE, 1));
+            assertThrows(IllegalArgumentException.class, () -> all.pasid(rig.space.table(), -2));
+            all.range(rig.space.table(), -1L, 1);
+            all.range(rig.space.table(), 0, Long.MAX_VALUE);
         }
     }
 
@@ -380,7 +380,7 @@ class AtsScenariosTest {
                     rig.settle(device);
                     Rig.Seen group = rig.take().getFirst();
                     Runnable handler = () -> {
-                        rig.iommu.invalidations().range(rig.space, missing, PAGE);
+                        rig.iommu.invalidations().range(rig.space.table(), missing, PAGE);
                         assertEquals(
                                 State.COMPLETED,
                                 device.ats()

@@ -168,9 +168,9 @@ class UseAfterUnmapTest {
                 while (!stop.get()) {
                     long at = address(anyRandom.nextInt(PAGES));
                     switch (anyRandom.nextInt(4)) {
-                        case 0 -> iommu.invalidations().range(space, at, PAGE);
-                        case 1 -> iommu.invalidations().pasid(space, anyRandom.nextInt(2));
-                        case 2 -> iommu.invalidations().space(space);
+                        case 0 -> iommu.invalidations().range(space.table(), at, PAGE);
+                        case 1 -> iommu.invalidations().pasid(space.table(), anyRandom.nextInt(2));
+                        case 2 -> iommu.invalidations().table(space.table());
                         default -> {
                             InvalidateRequest sent = pasids.ats().invalidate(anyRandom.nextInt(2), at, false);
                             assertTrue(sent != null && pasids.ats().await(sent) == InvalidateRequest.State.COMPLETED);
