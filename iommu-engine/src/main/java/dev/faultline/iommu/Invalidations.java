@@ -104,7 +104,8 @@ public final class Invalidations {
 
     private void forget(PageTable table, int pasid, long first, long last) {
         stations.mayWait();
-        // The IOTLB has a second stage's translations without PASID, device TLBs have all with the PASID of their request.
+        // The IOTLB has a second stage's translations without PASID, device TLBs have all with the PASID of their
+        // request.
         int tagged = pasid == Iotlb.ANY_PASID || table.knowsPasids() ? pasid : TlbTag.NO_PASID;
         long epoch = forget(table.domain(), tagged, pasid, first, last);
         for (PageTable child : table.nested()) {
