@@ -9,8 +9,8 @@ import java.lang.foreign.MemorySegment;
  *
  * <p>Threads: the one that was handed it. Ownership and lifetime: the memory is the queue's; the view is valid until the
  * handler returns, or with {@link FaultConsumer#take} until the next call on the consumer, and shows another group after
- * that. In a {@link FaultBatch} it is the worker's, and a copy. Progress: every accessor is one or two loads; nothing is allocated. Units: bytes, nanoseconds of {@link
- * System#nanoTime}. Errors: an index outside the group throws {@link IndexOutOfBoundsException}. Source: {@code struct
+ * that. In a {@link FaultBatch} it is the worker's, and a copy. Progress: every accessor is one or two loads; nothing is allocated. Units: bytes, nanoseconds of the
+ * source's {@link Clock}. Errors: an index outside the group throws {@link IndexOutOfBoundsException}. Source: {@code struct
  * iommu_hwpt_pgfault}, see {@link PageFaultLayout}.
  */
 public final class FaultGroup extends ShownGroup {
@@ -125,7 +125,7 @@ public final class FaultGroup extends ShownGroup {
     /**
      * When the group became whole.
      *
-     * @return {@link System#nanoTime} as the lane's producer read it last: not later than the moment itself, and earlier by as long
+     * @return the queue's clock as the lane's producer read it last: not later than the moment itself, and earlier by as long
      *     as the producer has not polled
      */
     public long raisedAtNs() {

@@ -54,6 +54,7 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
 
     private final FaultQueue queue;
     private final QueueConfig config;
+    private final Clock clock;
     private final Region region;
     private final boolean signals;
     private final AnswerSink sink;
@@ -116,7 +117,8 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
         this.table = ResponseTable.of(layout, cookies, lastCookie);
         this.reads = PostedReads.none(config.entries());
         this.toleranceNs = config.deadlineNs() / TOLERANCE_SHARE;
-        this.nowNs = System.nanoTime();
+        this.clock = config.clock();
+        this.nowNs = clock.nowNs();
         layout.writeTo(memory);
         queue.countHeld(heldBytes());
     }
@@ -152,7 +154,7 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
     }
 
     private void readClock() {
-        nowNs = System.nanoTime();
+        nowNs = clock.nowNs();
         if (!closed) {
             table.stamp(nowNs, toleranceNs);
         }
@@ -522,16 +524,15 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
     }
 
     /** Nanoseconds until the oldest open group expires; a day if none does. Groups raised since the last reading age from now. */
-    long untilExpiry(long now) {
+    long untilExpiry() {
         if (closed || config.deadlineNs() == 0) {
             return TimeUnit.DAYS.toNanos(1);
         }
-        nowNs = now;
-        table.stamp(now, toleranceNs);
+        readClock();
         int slot = table.firstOpen();
         return slot == NONE
                 ? TimeUnit.DAYS.toNanos(1)
-                : table.raisedAtNs(slot) + config.deadlineNs() + toleranceNs - now;
+                : table.raisedAtNs(slot) + config.deadlineNs() + toleranceNs - nowNs;
     }
 
     /** Wakes the thread that has entered, after the caller has published what it is to find. */
@@ -738,7 +739,7 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
     }
 
     private @Nullable LaneDump dumpHere() {
-        return closed ? null : new LaneDump(index, layout.allocation(), reads.total(), table.inUse(System.nanoTime()));
+        return closed ? null : new LaneDump(index, layout.allocation(), reads.total(), table.inUse(clock.nowNs()));
     }
 
     @Override

@@ -34,11 +34,10 @@ final class LaneWait {
             if (looks != Waiting.SLEEP && looks % LOOKS_PER_CLOCK != LOOKS_PER_CLOCK - 1) {
                 continue;
             }
-            long now = System.nanoTime();
-            long left = limitNs - (now - start);
+            long left = limitNs - (System.nanoTime() - start);
             long untilExpiry = Long.MAX_VALUE;
             for (int i = 0; i < n; i++) {
-                untilExpiry = Math.min(untilExpiry, lane(producers.get(i)).untilExpiry(now));
+                untilExpiry = Math.min(untilExpiry, lane(producers.get(i)).untilExpiry());
             }
             if (untilExpiry <= 0) {
                 return true;

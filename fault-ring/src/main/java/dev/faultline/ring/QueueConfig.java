@@ -10,9 +10,10 @@ package dev.faultline.ring;
  * @param waiting how both ends wait
  * @param lanes producers at once, 1 to 4096
  * @param closeLimitNs nanoseconds that closing waits for each end to leave
+ * @param clock by which groups age
  */
 public record QueueConfig(
-        int entries, int largestGroup, long deadlineNs, Waiting waiting, int lanes, long closeLimitNs) {
+        int entries, int largestGroup, long deadlineNs, Waiting waiting, int lanes, long closeLimitNs, Clock clock) {
     /** The deadline unless another is asked for: 10 seconds. */
     public static final long DEFAULT_DEADLINE_NS = 10_000_000_000L;
 
@@ -31,16 +32,18 @@ public record QueueConfig(
         Arguments.notNull("waiting", waiting, "SPIN, YIELD, SPIN_THEN_PARK, EVENTFD");
         check("lanes", lanes, 1, MAX_LANES);
         check("closeLimitNs", closeLimitNs, 0, Long.MAX_VALUE / 4);
+        Arguments.notNull("clock", clock, "a Clock");
     }
 
     /**
-     * The usual settings: groups of one, 10 seconds, spin then park, 16 lanes.
+     * The usual settings: groups of one, 10 seconds, spin then park, 16 lanes, the machine's clock.
      *
      * @param entries reads a lane can hold posted at once
      * @return the settings
      */
     public static QueueConfig of(int entries) {
-        return new QueueConfig(entries, 1, DEFAULT_DEADLINE_NS, Waiting.SPIN_THEN_PARK, 16, DEFAULT_CLOSE_LIMIT_NS);
+        return new QueueConfig(
+                entries, 1, DEFAULT_DEADLINE_NS, Waiting.SPIN_THEN_PARK, 16, DEFAULT_CLOSE_LIMIT_NS, Clock.SYSTEM);
     }
 
     /**
@@ -50,7 +53,7 @@ public record QueueConfig(
      * @return the changed settings
      */
     public QueueConfig withLargestGroup(int requests) {
-        return new QueueConfig(entries, requests, deadlineNs, waiting, lanes, closeLimitNs);
+        return new QueueConfig(entries, requests, deadlineNs, waiting, lanes, closeLimitNs, clock);
     }
 
     /**
@@ -60,7 +63,7 @@ public record QueueConfig(
      * @return the changed settings
      */
     public QueueConfig withDeadlineNs(long ns) {
-        return new QueueConfig(entries, largestGroup, ns, waiting, lanes, closeLimitNs);
+        return new QueueConfig(entries, largestGroup, ns, waiting, lanes, closeLimitNs, clock);
     }
 
     /**
@@ -70,7 +73,7 @@ public record QueueConfig(
      * @return the changed settings
      */
     public QueueConfig withWaiting(Waiting how) {
-        return new QueueConfig(entries, largestGroup, deadlineNs, how, lanes, closeLimitNs);
+        return new QueueConfig(entries, largestGroup, deadlineNs, how, lanes, closeLimitNs, clock);
     }
 
     /**
@@ -80,7 +83,7 @@ public record QueueConfig(
      * @return the changed settings
      */
     public QueueConfig withLanes(int count) {
-        return new QueueConfig(entries, largestGroup, deadlineNs, waiting, count, closeLimitNs);
+        return new QueueConfig(entries, largestGroup, deadlineNs, waiting, count, closeLimitNs, clock);
     }
 
     /**
@@ -90,7 +93,17 @@ public record QueueConfig(
      * @return the changed settings
      */
     public QueueConfig withCloseLimitNs(long ns) {
-        return new QueueConfig(entries, largestGroup, deadlineNs, waiting, lanes, ns);
+        return new QueueConfig(entries, largestGroup, deadlineNs, waiting, lanes, ns, clock);
+    }
+
+    /**
+     * With another clock, such as one that a test moves.
+     *
+     * @param other the clock
+     * @return the changed settings
+     */
+    public QueueConfig withClock(Clock other) {
+        return new QueueConfig(entries, largestGroup, deadlineNs, waiting, lanes, closeLimitNs, other);
     }
 
     private static void check(String field, long value, long low, long high) {

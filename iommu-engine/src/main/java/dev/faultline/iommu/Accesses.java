@@ -115,7 +115,7 @@ final class Accesses {
         window.lastLook[slot] = false;
         window.unwant(slot);
         if (latency != null && window.raisedAtNs[slot] != 0) {
-            latency.fault(System.nanoTime() - window.raisedAtNs[slot]);
+            latency.fault(window.clock.nowNs() - window.raisedAtNs[slot]);
             window.raisedAtNs[slot] = 0;
         }
     }

@@ -5,6 +5,7 @@ import dev.faultline.iommu.InvalidateRequest.State;
 import dev.faultline.iommu.table.Translation;
 import dev.faultline.iommu.table.WalkFault;
 import dev.faultline.iommu.tlb.AtsRange;
+import dev.faultline.ring.Clock;
 import dev.faultline.ring.FaultProducer;
 import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
@@ -38,7 +39,7 @@ public final class AtsInterface {
     private int stu;
     private long unexpected;
     private long timedOut;
-    private LongSupplier clockNs = System::nanoTime;
+    private LongSupplier clockNs;
     private long limitNs = USUAL_LIMIT_NS;
     private volatile boolean answersInvalidations = true;
 
@@ -47,12 +48,14 @@ public final class AtsInterface {
             DeviceTranslation function,
             DeviceGate gate,
             @Nullable AtsInterface physical,
-            int queueDepth) {
+            int queueDepth,
+            Clock clock) {
         this.device = device;
         this.function = function;
         this.gate = gate;
         this.physical = physical == null ? this : physical;
         this.queueDepth = queueDepth;
+        this.clockNs = clock::nowNs;
     }
 
     /**

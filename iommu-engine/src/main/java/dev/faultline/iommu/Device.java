@@ -61,7 +61,7 @@ public final class Device implements AutoCloseable {
         this.id = id;
         this.requester = requester;
         this.physical = physical;
-        this.window = new Window(config.window());
+        this.window = new Window(config.window(), iommu.config().clock());
         this.accesses = new Accesses(config, iommu.frames().physical(), window, attachments, counters);
         this.translation = new DeviceTranslation(iommu, config.tlbEntries(), attachments, counters);
         this.pri = physical == null
@@ -77,7 +77,13 @@ public final class Device implements AutoCloseable {
         this.requests = new PageRequests(config, window, attachments, accesses, counters, pri, port);
         this.changes = new AttachmentChanges(this, window, attachments, translation, port, requests);
         this.gate = new DeviceGate(iommu, this, port);
-        this.ats = new AtsInterface(this, translation, gate, physical == null ? null : physical.ats, AtsInterface.TAGS);
+        this.ats = new AtsInterface(
+                this,
+                translation,
+                gate,
+                physical == null ? null : physical.ats,
+                AtsInterface.TAGS,
+                iommu.config().clock());
         this.waits = new Waits(this, iommu, gate, window, port, requests);
     }
 

@@ -1,5 +1,8 @@
 package dev.faultline.iommu;
 
+import dev.faultline.ring.Clock;
+import java.util.Objects;
+
 /**
  * How an {@link Iommu} is made.
  *
@@ -9,9 +12,16 @@ package dev.faultline.iommu;
  * @param logEntries invalidations that a thread may lag behind before it forgets all translations: a power of two, 16 to 2^20
  * @param pageRequestEntries page requests that software may be behind with: a power of two, 1 to 2^16
  * @param limitNs how long to wait for a thread that has entered a device to step it, in nanoseconds: 1 or more
+ * @param clock by which page requests and invalidations run out of time, and latencies are measured
  */
 public record IommuConfig(
-        long memoryBytes, int iotlbEntries, int stations, int logEntries, int pageRequestEntries, long limitNs) {
+        long memoryBytes,
+        int iotlbEntries,
+        int stations,
+        int logEntries,
+        int pageRequestEntries,
+        long limitNs,
+        Clock clock) {
     private static final long MAX_BYTES = 1L << 40;
     private static final int MAX_ENTRIES = 1 << 20;
 
@@ -26,15 +36,16 @@ public record IommuConfig(
         Limits.powerOfTwo("logEntries", logEntries, 16, MAX_ENTRIES);
         Limits.powerOfTwo("pageRequestEntries", pageRequestEntries, 1, 1 << 16);
         Limits.inRange("limitNs", limitNs, 1, Long.MAX_VALUE);
+        Objects.requireNonNull(clock, "clock=null: allowed a Clock");
     }
 
     /**
-     * 16 MiB, 1024 entries in the IOTLB, 64 threads, 1024 entries in the log, 1024 page requests, 10 seconds.
+     * 16 MiB, 1024 entries in the IOTLB, 64 threads, 1024 entries in the log, 1024 page requests, 10 seconds, the machine's clock.
      *
      * @return a configuration to start from
      */
     public static IommuConfig small() {
-        return new IommuConfig(16L << 20, 1024, 64, 1024, 1024, 10_000_000_000L);
+        return new IommuConfig(16L << 20, 1024, 64, 1024, 1024, 10_000_000_000L, Clock.SYSTEM);
     }
 
     /**
@@ -45,7 +56,7 @@ public record IommuConfig(
      */
     public IommuConfig withFrames(int frames) {
         return new IommuConfig(
-                (long) frames * Frames.BYTES, iotlbEntries, stations, logEntries, pageRequestEntries, limitNs);
+                (long) frames * Frames.BYTES, iotlbEntries, stations, logEntries, pageRequestEntries, limitNs, clock);
     }
 
     /**
@@ -55,7 +66,7 @@ public record IommuConfig(
      * @return the changed configuration
      */
     public IommuConfig withIotlbEntries(int entries) {
-        return new IommuConfig(memoryBytes, entries, stations, logEntries, pageRequestEntries, limitNs);
+        return new IommuConfig(memoryBytes, entries, stations, logEntries, pageRequestEntries, limitNs, clock);
     }
 
     /**
@@ -65,7 +76,7 @@ public record IommuConfig(
      * @return the changed configuration
      */
     public IommuConfig withStations(int threads) {
-        return new IommuConfig(memoryBytes, iotlbEntries, threads, logEntries, pageRequestEntries, limitNs);
+        return new IommuConfig(memoryBytes, iotlbEntries, threads, logEntries, pageRequestEntries, limitNs, clock);
     }
 
     /**
@@ -75,7 +86,7 @@ public record IommuConfig(
      * @return the changed configuration
      */
     public IommuConfig withLogEntries(int entries) {
-        return new IommuConfig(memoryBytes, iotlbEntries, stations, entries, pageRequestEntries, limitNs);
+        return new IommuConfig(memoryBytes, iotlbEntries, stations, entries, pageRequestEntries, limitNs, clock);
     }
 
     /**
@@ -85,7 +96,7 @@ public record IommuConfig(
      * @return the changed configuration
      */
     public IommuConfig withPageRequestEntries(int entries) {
-        return new IommuConfig(memoryBytes, iotlbEntries, stations, logEntries, entries, limitNs);
+        return new IommuConfig(memoryBytes, iotlbEntries, stations, logEntries, entries, limitNs, clock);
     }
 
     /**
@@ -95,6 +106,16 @@ public record IommuConfig(
      * @return the changed configuration
      */
     public IommuConfig withLimitNs(long ns) {
-        return new IommuConfig(memoryBytes, iotlbEntries, stations, logEntries, pageRequestEntries, ns);
+        return new IommuConfig(memoryBytes, iotlbEntries, stations, logEntries, pageRequestEntries, ns, clock);
+    }
+
+    /**
+     * Another clock, such as one that a test moves.
+     *
+     * @param other the clock
+     * @return the changed configuration
+     */
+    public IommuConfig withClock(Clock other) {
+        return new IommuConfig(memoryBytes, iotlbEntries, stations, logEntries, pageRequestEntries, limitNs, other);
     }
 }

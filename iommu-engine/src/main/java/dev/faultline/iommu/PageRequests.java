@@ -98,7 +98,7 @@ final class PageRequests {
         window.group[slot] = group;
         window.set(slot, Window.WAITING);
         if (latency != null) {
-            window.raisedAtNs[slot] = System.nanoTime();
+            window.raisedAtNs[slot] = window.clock.nowNs();
         }
         // Before the request: whoever answers it maps the page only after this, and an eviction after that sees it.
         window.want(slot, Window.wanted(attachment.table().domain(), page));
@@ -180,7 +180,9 @@ final class PageRequests {
     boolean canMove() {
         return pri.flags() != flags
                 || port.hasDue()
-                || (config.requestLimitNs() > 0 && groups.openCount() > 0 && System.nanoTime() - tickStartNs >= tickNs)
+                || (config.requestLimitNs() > 0
+                        && groups.openCount() > 0
+                        && window.clock.nowNs() - tickStartNs >= tickNs)
                 || (misbehaviour != null && misbehaviour.canAct());
     }
 
@@ -307,7 +309,7 @@ final class PageRequests {
 
     /** Lets go of groups whose response has not come in time. */
     private boolean tick() {
-        long now = System.nanoTime();
+        long now = window.clock.nowNs();
         if (now - tickStartNs < tickNs) {
             return false;
         }

@@ -1,5 +1,6 @@
 package dev.faultline.iommu;
 
+import dev.faultline.ring.Clock;
 import java.lang.foreign.MemorySegment;
 import java.util.concurrent.atomic.AtomicLongArray;
 
@@ -52,6 +53,9 @@ final class Window {
     /** When its page request was raised; 0 when nobody measures. */
     final long[] raisedAtNs;
 
+    /** By which faults are timed. */
+    final Clock clock;
+
     final int blocking;
 
     private final byte[] state;
@@ -80,7 +84,8 @@ final class Window {
      */
     private final AtomicLongArray wanted;
 
-    Window(int slots) {
+    Window(int slots, Clock clock) {
+        this.clock = clock;
         int n = slots + 1;
         blocking = slots;
         rights = new int[n];

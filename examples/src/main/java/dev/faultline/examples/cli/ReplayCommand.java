@@ -117,7 +117,10 @@ final class ReplayCommand implements Callable<Integer> {
     @Option(names = "--limit", paramLabel = "N", description = "Replay the first N accesses of the trace only.")
     private long limit = Long.MAX_VALUE;
 
-    @Option(names = "--seed", paramLabel = "N", description = "Decides all data. (1)")
+    @Option(
+            names = "--seed",
+            paramLabel = "N",
+            description = "Decides all data, and with --virtual all that happens. (1)")
     private long seed = 1;
 
     @Option(
@@ -128,6 +131,12 @@ final class ReplayCommand implements Callable<Integer> {
                     "Every device causes it again and again: queue-overflow, lost-last, index-reused, stop-marker-race,"
                             + " device-tlb-timeout, failure-answer, reset-in-flight, pasid-reused or flood.")
     private @Nullable Disaster disaster;
+
+    @Option(
+            names = "--virtual",
+            description = "Virtual time: devices, engine, queue and pager take turns on one thread, in an order and at"
+                    + " moments that the seed decides. The same seed gives the same run.")
+    private boolean virtual;
 
     @Option(
             names = "--record",
@@ -164,12 +173,27 @@ final class ReplayCommand implements Callable<Integer> {
                         deadlineNs,
                         limit,
                         seed,
-                        disaster)
+                        disaster,
+                        virtual)
                 .checked();
+        if (virtual) {
+            refuse(
+                    "there is one thread, which never waits, in virtual time",
+                    "with --virtual",
+                    "--device-threads",
+                    "--wait");
+        }
         Path target = record == null ? null : path("--record", record);
         try (TraceInput input = open()) {
             if (input.isFaultStream()) {
-                refuseForFaultStream("--devices", "--device-threads", "--group", "--disaster");
+                refuse(
+                        "is decided by the recording",
+                        "with a recorded fault stream",
+                        "--devices",
+                        "--device-threads",
+                        "--group",
+                        "--disaster",
+                        "--virtual");
             }
             boolean isFile = trace != null && !trace.equals("-");
             try (FaultRecorder recorder = target == null
@@ -232,11 +256,10 @@ final class ReplayCommand implements Callable<Integer> {
         }
     }
 
-    private void refuseForFaultStream(String... options) throws BadInput {
+    private void refuse(String why, String where, String... options) throws BadInput {
         for (String option : options) {
             if (spec.commandLine().getParseResult().hasMatchedOption(option)) {
-                throw new BadInput(
-                        option, "", "is decided by the recording", "no " + option + " with a recorded fault stream");
+                throw new BadInput(option, "", why, "no " + option + " " + where);
             }
         }
     }
@@ -310,6 +333,13 @@ final class ReplayCommand implements Callable<Integer> {
         if (r.recorded() > 0) {
             node.put("recorded", r.recorded());
         }
+        ReplayReport.Virtual v = r.virtual();
+        if (v != null) {
+            node.putObject("virtual")
+                    .put("elapsed_ns", v.elapsedNs())
+                    .put("acts", v.acts())
+                    .put("order", "0x" + Long.toHexString(v.order()));
+        }
         node.set("faults", faults(r).json());
         if (problem != null) {
             Mismatch m = r.mismatch();
@@ -380,6 +410,16 @@ final class ReplayCommand implements Callable<Integer> {
         }
         if (r.recorded() > 0) {
             t.row("recorded", "%,d groups", r.recorded());
+        }
+        ReplayReport.Virtual v = r.virtual();
+        if (v != null) {
+            t.row(
+                    "virtual time",
+                    "%,.6f s, %,d turns, order 0x%x (the same for the same seed, %d)",
+                    v.elapsedNs() / 1e9,
+                    v.acts(),
+                    v.order(),
+                    c.seed());
         }
         if (!r.faultStream()) {
             t.row(

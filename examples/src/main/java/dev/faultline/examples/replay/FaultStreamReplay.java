@@ -70,7 +70,8 @@ final class FaultStreamReplay implements Replay {
         iommu = Iommu.open(IommuConfig.small().withFrames(config.frames() + config.tableFrames()));
         Turnstile turnstile = new Turnstile(config.waiting());
         turnstile.open();
-        pager = new Pager(spaces, config.frames(), store, turnstile, recorder, () -> fail(pagerFailure()));
+        pager = new Pager(
+                spaces, config.frames(), store, System.nanoTime(), turnstile, recorder, () -> fail(pagerFailure()));
         worker = queue.consumer().run(pager);
         workerAllocatedBefore = AllocatedBytes.of(worker.thread());
     }
@@ -180,7 +181,8 @@ final class FaultStreamReplay implements Replay {
                         : (double) Math.max(0, AllocatedBytes.of(worker.thread()) - workerAllocatedBefore)
                                 / accounting.raised(),
                 null,
-                refused == 0 || cutShort || !ended ? null : refused + " groups were answered INVALID");
+                refused == 0 || cutShort || !ended ? null : refused + " groups were answered INVALID",
+                null);
     }
 
     @Override

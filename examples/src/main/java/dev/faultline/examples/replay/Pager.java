@@ -35,7 +35,7 @@ final class Pager implements FaultHandler, ClockReplacement.Residents {
     private final Turnstile turnstile;
     private final @Nullable FaultRecorder recorder;
     private final Runnable onFailure;
-    private final long startNs = System.nanoTime();
+    private final long startNs;
 
     private volatile @Nullable Throwable failure;
     private long mapped;
@@ -50,6 +50,7 @@ final class Pager implements FaultHandler, ClockReplacement.Residents {
      * @param spaces where pages are mapped
      * @param frames pages that may be mapped at once
      * @param store where contents come from and go to
+     * @param startNs from when on times are recorded, by the clock of the queue
      * @param turnstile is gone through for each group
      * @param recorder is told each group, or null
      * @param onFailure called once serving has failed for good
@@ -58,12 +59,14 @@ final class Pager implements FaultHandler, ClockReplacement.Residents {
             Spaces spaces,
             int frames,
             BackingStore store,
+            long startNs,
             Turnstile turnstile,
             @Nullable FaultRecorder recorder,
             Runnable onFailure) {
         this.spaces = spaces;
         this.clock = new ClockReplacement(frames);
         this.store = store;
+        this.startNs = startNs;
         this.turnstile = turnstile;
         this.recorder = recorder;
         this.onFailure = onFailure;

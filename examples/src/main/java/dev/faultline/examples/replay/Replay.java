@@ -64,9 +64,10 @@ public interface Replay extends AutoCloseable {
      * @return not started yet
      */
     static Replay of(ReplayConfig config, TraceInput input, @Nullable FaultRecorder recorder) {
-        return input.isFaultStream()
-                ? new FaultStreamReplay(config, input, recorder)
-                : new TraceReplay(config, input, recorder);
+        if (input.isFaultStream()) {
+            return new FaultStreamReplay(config, input, recorder);
+        }
+        return config.virtual() ? new VirtualReplay(config, input, recorder) : new TraceReplay(config, input, recorder);
     }
 
     @Override

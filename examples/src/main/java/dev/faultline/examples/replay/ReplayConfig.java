@@ -19,6 +19,7 @@ import org.jspecify.annotations.Nullable;
  * @param limit accesses of the trace after which it counts as ended
  * @param seed decides all data
  * @param disaster what every device causes, once with each piece of the trace; null for none
+ * @param virtual whether all run on one thread in virtual time, in an order that the seed decides too
  */
 public record ReplayConfig(
         int devices,
@@ -31,7 +32,8 @@ public record ReplayConfig(
         long deadlineNs,
         long limit,
         long seed,
-        @Nullable Disaster disaster) {
+        @Nullable Disaster disaster,
+        boolean virtual) {
     /** Frames for each device, unless told otherwise. */
     public static final int DEFAULT_FRAMES = 256;
 
@@ -54,7 +56,7 @@ public record ReplayConfig(
     public static final long MAX_DEADLINE_NS = 3_600_000_000_000L;
 
     /**
-     * Without a disaster.
+     * Without a disaster, and in real time.
      *
      * @param devices as above
      * @param deviceThreads as above
@@ -78,7 +80,7 @@ public record ReplayConfig(
             long deadlineNs,
             long limit,
             long seed) {
-        this(devices, deviceThreads, frames, tableFrames, window, group, waiting, deadlineNs, limit, seed, null);
+        this(devices, deviceThreads, frames, tableFrames, window, group, waiting, deadlineNs, limit, seed, null, false);
     }
 
     /**
@@ -135,7 +137,8 @@ public record ReplayConfig(
                 deadlineNs,
                 limit,
                 seed,
-                disaster);
+                disaster,
+                virtual);
     }
 
     private static void inRange(String field, long value, long from, long to, String why) throws BadInput {

@@ -33,6 +33,7 @@ import org.jspecify.annotations.Nullable;
  *     trace; null if there was none
  * @param mismatch a byte that was wrong, or null
  * @param refused an access or group that was refused, or null
+ * @param virtual what it was like in virtual time, or null
  */
 public record ReplayReport(
         ReplayConfig config,
@@ -58,7 +59,17 @@ public record ReplayReport(
         double elapsedS,
         @Nullable Double bytesPerFault,
         @Nullable Mismatch mismatch,
-        @Nullable String refused) {
+        @Nullable String refused,
+        @Nullable Virtual virtual) {
+    /**
+     * What a run in virtual time was like. Two runs that went the same way have the same.
+     *
+     * @param elapsedNs virtual nanoseconds it took
+     * @param acts turns that somebody took
+     * @param order made of all turns
+     */
+    public record Virtual(long elapsedNs, long acts, long order) {}
+
     /**
      * Device accesses: one for each page that an access of the trace touches, two for one that loads and stores.
      *

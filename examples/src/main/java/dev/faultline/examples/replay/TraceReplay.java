@@ -1,16 +1,9 @@
 package dev.faultline.examples.replay;
 
 import dev.faultline.examples.BadInput;
-import dev.faultline.iommu.AddressSpace;
-import dev.faultline.iommu.Device;
-import dev.faultline.iommu.DeviceConfig;
-import dev.faultline.iommu.Iommu;
-import dev.faultline.iommu.IommuConfig;
-import dev.faultline.iommu.TableFormat;
-import dev.faultline.ring.FaultGroup;
+import dev.faultline.ring.Clock;
 import dev.faultline.ring.FaultQueue;
 import dev.faultline.ring.FaultWorker;
-import dev.faultline.ring.QueueConfig;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
@@ -28,16 +21,11 @@ import org.jspecify.annotations.Nullable;
  * pager sees depends on the trace and the seed alone, and all counts repeat. With several, devices and pager run freely.
  */
 final class TraceReplay implements Replay {
-    /** How long a device waits for a response that may be lost. */
-    private static final long DISASTER_LIMIT_NS = 20_000_000;
-
     /** Accesses a device starts before the next device's turn. */
     private static final int TURN_ENTRIES = 256;
 
-    private static final int TLB_ENTRIES = 64;
     private static final long AWAIT_NS = 1_000_000;
     private static final long AWAIT_ONE_OF_MANY_NS = 20_000;
-    private static final int LEAST_READS = 16;
     private static final long LONGEST_LATENCY_NS = TimeUnit.HOURS.toNanos(1);
 
     private final ReplayConfig config;
@@ -46,13 +34,12 @@ final class TraceReplay implements Replay {
     private final SharedTrace trace;
     private final BackingStore store;
     private final FaultQueue queue;
-    private final Iommu iommu;
+    private final Scene scene;
     private final Turnstile turnstile;
     private final Pager pager;
     private final FaultWorker worker;
     private long workerAllocatedBefore;
     private long raisedBefore;
-    private final List<DeviceReplay> devices = new ArrayList<>();
     private final List<Stepper> steppers = new ArrayList<>();
     private final CountDownLatch running;
     private final AtomicReference<@Nullable Throwable> failure = new AtomicReference<>();
@@ -70,43 +57,28 @@ final class TraceReplay implements Replay {
         this.recorder = recorder;
         this.store = store;
         trace = new SharedTrace(new TraceReader(input.text(), input.name()), config.limit(), config.deviceThreads());
-        queue = FaultQueue.open(QueueConfig.of(Math.max(LEAST_READS, config.window()))
-                .withLargestGroup(config.group())
-                .withDeadlineNs(config.deadlineNs())
-                .withWaiting(config.waiting())
-                .withLanes(config.devices()));
-        iommu = Iommu.open(IommuConfig.small()
-                .withFrames(config.frames() + config.tableFrames())
-                .withStations(config.deviceThreads() + 1));
         turnstile = new Turnstile(config.waiting());
         if (!lockstepHasManyFaults()) {
             turnstile.open();
         }
-        AddressSpace[] spaces = new AddressSpace[config.devices() + 1];
-        pager = new Pager(new ByPasid(spaces), config.frames(), store, turnstile, recorder, () -> fail(pagerFailure()));
         for (int i = 0; i < config.deviceThreads(); i++) {
             steppers.add(new Stepper(i));
         }
         running = new CountDownLatch(config.deviceThreads());
+        scene = new Scene(config, Clock.SYSTEM, number -> stepper(number)::faulted);
+        queue = scene.queue;
         for (int number = 1; number <= config.devices(); number++) {
-            spaces[number] = iommu.addressSpace(TableFormat.X86_4_LEVEL, queue);
-            Stepper stepper = steppers.get((number - 1) % steppers.size());
-            DeviceConfig pri = DeviceConfig.pri("replay-" + number);
-            Device device = iommu.device(
-                    pri.withRequestLimitNs(config.disaster() == null ? pri.requestLimitNs() : DISASTER_LIMIT_NS)
-                            .withId(number)
-                            .withWindow(config.window())
-                            .withAllocation(config.window() * config.group())
-                            .withGroupPages(config.group())
-                            .withTlbEntries(TLB_ENTRIES)
-                            .withLatency(stepper::faulted));
-            device.attach(spaces[number], number);
-            DeviceReplay replay = new DeviceReplay(device, number, config.seed(), config.window(), config.disaster());
-            devices.add(replay);
-            stepper.devices.add(replay);
+            stepper(number).devices.add(scene.devices.get(number - 1));
         }
+        pager = new Pager(
+                scene, config.frames(), store, System.nanoTime(), turnstile, recorder, () -> fail(pagerFailure()));
         worker = queue.consumer().run(pager);
         workerAllocatedBefore = AllocatedBytes.of(worker.thread());
+    }
+
+    /** The thread that steps a device. */
+    private Stepper stepper(int number) {
+        return steppers.get((number - 1) % steppers.size());
     }
 
     private boolean lockstep() {
@@ -183,49 +155,33 @@ final class TraceReplay implements Replay {
             latency.add(stepper.latency);
         }
         var accounting = queue.accounting();
-        Mismatch mismatch = null;
-        String refused = null;
-        long loads = 0;
-        long stores = 0;
-        long verified = 0;
-        long stored = 0;
-        long restarts = 0;
-        long pages = 0;
-        for (DeviceReplay device : devices) {
-            loads += device.loads();
-            stores += device.stores();
-            verified += device.verifiedBytes();
-            stored += device.storedBytes();
-            restarts += device.restarts();
-            pages += device.pages();
-            mismatch = mismatch == null ? device.mismatch() : mismatch;
-            refused = refused == null ? device.refused() : refused;
-        }
+        Scene.Totals totals = scene.totals();
         return new ReplayReport(
                 config,
                 input.name(),
                 false,
-                !cutShort && failure.get() == null && mismatch == null && refused == null,
+                !cutShort && failure.get() == null && totals.mismatch() == null && totals.refused() == null,
                 trace.accesses(),
                 config.devices(),
-                loads,
-                stores,
-                verified,
-                stored,
-                restarts,
-                pages,
+                totals.loads(),
+                totals.stores(),
+                totals.verifiedBytes(),
+                totals.storedBytes(),
+                totals.restarts(),
+                totals.pages(),
                 pager.mapped(),
                 pager.restored(),
                 pager.evictions(),
                 pager.writtenBack(),
                 recorder == null ? 0 : recorder.groups(),
-                iommu.counters(),
+                scene.iommu.counters(),
                 accounting,
                 latency,
                 (endNs - startNs) / 1e9,
                 accounting.raised() == raisedBefore ? null : (double) allocated / (accounting.raised() - raisedBefore),
-                mismatch,
-                refused);
+                totals.mismatch(),
+                totals.refused(),
+                null);
     }
 
     @Override
@@ -235,29 +191,8 @@ final class TraceReplay implements Replay {
             stepper.join();
         }
         worker.close();
-        iommu.close();
-        queue.close();
-        devices.forEach(DeviceReplay::close);
+        scene.close();
         store.close();
-    }
-
-    /** The PASID is the number of the address space. */
-    private static final class ByPasid implements Pager.Spaces {
-        private final AddressSpace[] spaces;
-
-        ByPasid(AddressSpace[] spaces) {
-            this.spaces = spaces;
-        }
-
-        @Override
-        public int number(FaultGroup group, int request) {
-            return group.pasid(request);
-        }
-
-        @Override
-        public AddressSpace space(int number) {
-            return spaces[number];
-        }
     }
 
     /** A thread that steps some of the devices. */

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.faultline.examples.cli.FaultlineProcess.Ended;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -51,6 +52,33 @@ class ReplayProcessTest {
         assertEquals(0, e.status());
         assertEquals("", e.out());
         assertEquals("", e.err());
+    }
+
+    @Test
+    void aSeedIsARunInVirtualTime() throws Exception {
+        JsonNode first = virtual("7");
+        JsonNode again = virtual("7");
+        for (String part :
+                List.of("virtual", "faults", "paging", "device_tlb", "iotlb", "restarts", "verified_bytes")) {
+            assertEquals(withoutRate(first.get(part)), withoutRate(again.get(part)), part);
+        }
+        assertTrue(first.at("/virtual/elapsed_ns").asLong() > 0);
+        assertFalse(first.get("virtual").equals(virtual("8").get("virtual")), "another seed, another run");
+        Ended refused = FaultlineProcess.run(folder, "replay", "--virtual", "--wait", "spin");
+        assertEquals(2, refused.status());
+        assertTrue(refused.err().contains("no --wait with --virtual"), refused.err());
+    }
+
+    private JsonNode virtual(String seed) throws Exception {
+        Ended e = FaultlineProcess.run(
+                folder, "replay", "--virtual", "--seed", seed, "--limit", "20000", "--devices", "2", "--json");
+        assertEquals(0, e.status(), e.err());
+        return JSON.readTree(e.out());
+    }
+
+    /** Real time is in nothing but the rate. */
+    private static JsonNode withoutRate(JsonNode node) {
+        return node instanceof ObjectNode object ? object.without("faults_per_s") : node;
     }
 
     @Test

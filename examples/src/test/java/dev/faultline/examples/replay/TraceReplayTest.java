@@ -2,6 +2,7 @@ package dev.faultline.examples.replay;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -138,6 +139,36 @@ class TraceReplayTest {
         assertEquals(counts(Traces.bundled(config)), counts(Traces.bundled(config)));
     }
 
+    @Test
+    void inVirtualTimeTheSeedDecidesEverything() throws Exception {
+        long first = Long.getLong("faultline.seed", System.nanoTime());
+        long late = 0;
+        for (long seed = first; seed < first + 4; seed++) {
+            ReplayReport r = virtual(seed);
+            ReplayReport again = virtual(seed);
+            assertEquals(r.virtual(), again.virtual(), "seed=" + seed);
+            assertEquals(r.accounting(), again.accounting(), "seed=" + seed);
+            assertEquals(r.counters(), again.counters(), "seed=" + seed);
+            assertEquals(counts(r), counts(again), "seed=" + seed);
+            assertEquals(r.latencyNs(), again.latencyNs(), "seed=" + seed);
+            assertNotEquals(r.virtual(), virtual(seed + 4).virtual(), "seed=" + seed);
+            late += r.restarts();
+        }
+        assertTrue(late > 0, "some answers come after the deadline, seed=" + first);
+    }
+
+    /** Three devices whose pages do not fit, and a deadline that some answers miss. */
+    private static ReplayReport virtual(long seed) throws Exception {
+        ReplayConfig c = Traces.with(3, 1, 60, 4, 2, 30_000);
+        ReplayReport r = Traces.bundled(
+                new ReplayConfig(3, 1, 60, c.tableFrames(), 4, 2, c.waiting(), 20_000, c.limit(), seed, null, true));
+        assertNull(r.problem());
+        assertTrue(r.complete());
+        assertEquals(0, r.accounting().outstanding());
+        assertTrue(r.evictions() > 0);
+        return r;
+    }
+
     private static List<Long> counts(ReplayReport r) {
         assertNull(r.problem());
         return List.of(
@@ -165,9 +196,25 @@ class TraceReplayTest {
     @EnumSource(Disaster.class)
     void everyDisasterCostsTimeAndNoData(Disaster disaster) throws Exception {
         ReplayConfig c = Traces.with(2, 2, 64, 4, 2, 20_000);
-        ReplayReport r = Traces.bundled(
-                new ReplayConfig(2, 2, 64, c.tableFrames(), 4, 2, c.waiting(), c.deadlineNs(), c.limit(), 7, disaster));
+        ReplayReport r = Traces.bundled(new ReplayConfig(
+                2, 2, 64, c.tableFrames(), 4, 2, c.waiting(), c.deadlineNs(), c.limit(), 7, disaster, false));
         assertNull(r.problem());
+        assertTrue(r.accounting().balanced(), () -> r.accounting().toString());
+        assertEquals(0, r.accounting().outstanding());
+    }
+
+    @ParameterizedTest
+    @EnumSource(Disaster.class)
+    void aDisasterRepeatsInVirtualTime(Disaster disaster) throws Exception {
+        ReplayConfig c = Traces.with(2, 1, 64, 4, 2, 10_000);
+        long seed = Long.getLong("faultline.seed", System.nanoTime());
+        ReplayConfig config = new ReplayConfig(
+                2, 1, 64, c.tableFrames(), 4, 2, c.waiting(), c.deadlineNs(), c.limit(), seed, disaster, true);
+        ReplayReport r = Traces.bundled(config);
+        ReplayReport again = Traces.bundled(config);
+        assertNull(r.problem(), "seed=" + seed);
+        assertEquals(r.virtual(), again.virtual(), "seed=" + seed);
+        assertEquals(r.accounting(), again.accounting(), "seed=" + seed);
         assertTrue(r.accounting().balanced(), () -> r.accounting().toString());
         assertEquals(0, r.accounting().outstanding());
     }

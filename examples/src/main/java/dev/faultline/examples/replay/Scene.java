@@ -1,0 +1,123 @@
+package dev.faultline.examples.replay;
+
+import dev.faultline.iommu.AddressSpace;
+import dev.faultline.iommu.Device;
+import dev.faultline.iommu.DeviceConfig;
+import dev.faultline.iommu.Iommu;
+import dev.faultline.iommu.IommuConfig;
+import dev.faultline.iommu.LatencySink;
+import dev.faultline.iommu.TableFormat;
+import dev.faultline.ring.Clock;
+import dev.faultline.ring.FaultGroup;
+import dev.faultline.ring.FaultQueue;
+import dev.faultline.ring.QueueConfig;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.IntFunction;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a trace is replayed on: an IOMMU, a fault queue, and devices, each attached to an address space of its own by the PASID
+ * that is its number.
+ *
+ * <p>Threads: made and closed by one; closed after whoever uses it has stopped.
+ */
+final class Scene implements Pager.Spaces, AutoCloseable {
+    private static final int TLB_ENTRIES = 64;
+    private static final int LEAST_READS = 16;
+
+    /** How long a device waits for a response that may be lost. */
+    private static final long DISASTER_LIMIT_NS = 20_000_000;
+
+    final FaultQueue queue;
+    final Iommu iommu;
+
+    /** In the order of their numbers, which begin at 1. */
+    final List<DeviceReplay> devices = new ArrayList<>();
+
+    /** By number. */
+    private final AddressSpace[] spaces;
+
+    /**
+     * Sets it up.
+     *
+     * @param latencies takes the fault latencies of the device with a number
+     */
+    Scene(ReplayConfig config, Clock clock, IntFunction<LatencySink> latencies) {
+        queue = FaultQueue.open(QueueConfig.of(Math.max(LEAST_READS, config.window()))
+                .withLargestGroup(config.group())
+                .withDeadlineNs(config.deadlineNs())
+                .withWaiting(config.waiting())
+                .withLanes(config.devices())
+                .withClock(clock));
+        iommu = Iommu.open(IommuConfig.small()
+                .withFrames(config.frames() + config.tableFrames())
+                .withStations(config.deviceThreads() + 1)
+                .withClock(clock));
+        spaces = new AddressSpace[config.devices() + 1];
+        for (int number = 1; number <= config.devices(); number++) {
+            spaces[number] = iommu.addressSpace(TableFormat.X86_4_LEVEL, queue);
+            DeviceConfig pri = DeviceConfig.pri("replay-" + number);
+            Device device = iommu.device(
+                    pri.withRequestLimitNs(config.disaster() == null ? pri.requestLimitNs() : DISASTER_LIMIT_NS)
+                            .withId(number)
+                            .withWindow(config.window())
+                            .withAllocation(config.window() * config.group())
+                            .withGroupPages(config.group())
+                            .withTlbEntries(TLB_ENTRIES)
+                            .withLatency(latencies.apply(number)));
+            device.attach(spaces[number], number);
+            devices.add(new DeviceReplay(device, number, config.seed(), config.window(), config.disaster()));
+        }
+    }
+
+    @Override
+    public int number(FaultGroup group, int request) {
+        return group.pasid(request);
+    }
+
+    @Override
+    public AddressSpace space(int number) {
+        return spaces[number];
+    }
+
+    @Override
+    public void close() {
+        iommu.close();
+        queue.close();
+        devices.forEach(DeviceReplay::close);
+    }
+
+    /** What all devices have done, and what went wrong with one of them. */
+    record Totals(
+            long loads,
+            long stores,
+            long verifiedBytes,
+            long storedBytes,
+            long restarts,
+            long pages,
+            @Nullable Mismatch mismatch,
+            @Nullable String refused) {}
+
+    Totals totals() {
+        long loads = 0;
+        long stores = 0;
+        long verified = 0;
+        long stored = 0;
+        long restarts = 0;
+        long pages = 0;
+        Mismatch mismatch = null;
+        String refused = null;
+        for (DeviceReplay device : devices) {
+            loads += device.loads();
+            stores += device.stores();
+            verified += device.verifiedBytes();
+            stored += device.storedBytes();
+            restarts += device.restarts();
+            pages += device.pages();
+            mismatch = mismatch == null ? device.mismatch() : mismatch;
+            refused = refused == null ? device.refused() : refused;
+        }
+        return new Totals(loads, stores, verified, stored, restarts, pages, mismatch, refused);
+    }
+}
