@@ -355,9 +355,9 @@ class FaultQueueModelTest {
             take(submitted.remove());
         }
         int before = expectedTold.size();
-        // The order of revoking is that in which the groups became whole.
-        List<Group> open = new ArrayList<>(delivered);
-        open.addAll(waiting);
+        // The kernel's order: what no read has taken first, the newest first, then what was delivered.
+        List<Group> open = new ArrayList<>(waiting.reversed());
+        open.addAll(delivered);
         int n = 0;
         for (Group group : open) {
             if (group.tag % 3 == 0) {
