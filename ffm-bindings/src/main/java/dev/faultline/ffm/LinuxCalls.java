@@ -56,6 +56,8 @@ public final class LinuxCalls extends CallState {
     static final int SOCK_CLOEXEC = 0x80000;
     static final int EFD_CLOEXEC = 0x80000;
     static final int EFD_NONBLOCK = 0x800;
+    static final int F_SETFL = 4;
+    static final int O_NONBLOCK = 0x800;
     private static final int CPU_SET_BYTES = 128;
     private static final int SCRATCH_BYTES = CPU_SET_BYTES;
 
@@ -257,6 +259,21 @@ public final class LinuxCalls extends CallState {
     }
 
     /**
+     * {@code fcntl(2)} for {@code F_SETFL}: whether calls on a descriptor wait.
+     *
+     * @param fd a descriptor
+     * @param nonBlocking whether a call that would wait is {@link Errno#EAGAIN}; other flags of the file are cleared
+     * @return 0 or a negative errno
+     */
+    public int setNonBlocking(int fd, boolean nonBlocking) {
+        try {
+            return result((int) Functions.FCNTL.invokeExact(errno, fd, F_SETFL, nonBlocking ? O_NONBLOCK : 0));
+        } catch (Throwable t) {
+            throw unexpected(t);
+        }
+    }
+
+    /**
      * {@code ioctl(2)} with a structure.
      *
      * @param fd a descriptor
@@ -324,6 +341,7 @@ public final class LinuxCalls extends CallState {
                 "socketpair",
                 "getsockopt",
                 "eventfd",
+                "fcntl",
                 "ioctl",
                 "sched_setaffinity",
                 "sched_getaffinity");
@@ -340,6 +358,8 @@ public final class LinuxCalls extends CallState {
         static final MethodHandle SOCKET_OPTION =
                 bind("getsockopt", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, ADDRESS, ADDRESS));
         static final MethodHandle EVENTFD = bind("eventfd", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT));
+        static final MethodHandle FCNTL =
+                CLibrary.bind("fcntl", 2, FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT));
         static final MethodHandle IOCTL =
                 CLibrary.bind("ioctl", 2, FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, ADDRESS));
         static final MethodHandle SET_AFFINITY =

@@ -45,7 +45,6 @@ public final class MemoryCalls extends CallState {
     static final int MAP_ANONYMOUS = 0x20;
     static final int MAP_POPULATE = 0x8000;
     static final long O_CLOEXEC = 0x80000;
-    static final long O_NONBLOCK = 0x800;
     static final long UFFD_USER_MODE_ONLY = 1;
     private static final int LONGEST_NAME = 249;
 
@@ -220,7 +219,7 @@ public final class MemoryCalls extends CallState {
         }
         try {
             return (int) result((long) Functions.USERFAULTFD.invokeExact(
-                    errno, Abi.USERFAULTFD, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY));
+                    errno, Abi.USERFAULTFD, O_CLOEXEC | LinuxCalls.O_NONBLOCK | UFFD_USER_MODE_ONLY));
         } catch (Throwable t) {
             throw unexpected(t);
         }

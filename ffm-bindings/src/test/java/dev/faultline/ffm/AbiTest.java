@@ -233,7 +233,8 @@ class AbiTest {
         put(ours, "MADV_DONTNEED", MemoryCalls.DONT_NEED);
         put(ours, "MADV_DONTFORK", MemoryCalls.DONT_FORK);
         put(ours, "O_CLOEXEC", MemoryCalls.O_CLOEXEC);
-        put(ours, "O_NONBLOCK", MemoryCalls.O_NONBLOCK);
+        put(ours, "O_NONBLOCK", LinuxCalls.O_NONBLOCK);
+        put(ours, "F_SETFL", LinuxCalls.F_SETFL);
         put(ours, "UFFD_USER_MODE_ONLY", MemoryCalls.UFFD_USER_MODE_ONLY);
         put(ours, "sizeof(iommu_hwpt_pgfault)", PageFaultLayout.SIZE);
         put(ours, "iommu_hwpt_pgfault.flags", PageFaultLayout.FLAGS_OFFSET);

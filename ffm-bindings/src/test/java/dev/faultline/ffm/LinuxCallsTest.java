@@ -105,6 +105,20 @@ class LinuxCallsTest {
     }
 
     @Test
+    void aDescriptorThatDoesNotBlockSaysSo() {
+        int[] fds = new int[2];
+        assertEquals(0, calls.socketpair(LinuxCalls.SOCK_SEQPACKET, fds));
+        assertEquals(0, calls.setNonBlocking(fds[0], true));
+        assertEquals(-Errno.EAGAIN, calls.read(fds[0], buffer.segment(), 8));
+        assertEquals(0, calls.setNonBlocking(fds[0], false));
+        assertEquals(8, calls.write(fds[1], buffer.segment(), 8));
+        assertEquals(8, calls.read(fds[0], buffer.segment(), 8));
+        assertEquals(0, calls.close(fds[0]));
+        assertEquals(0, calls.close(fds[1]));
+        assertEquals(-Errno.EBADF, calls.setNonBlocking(-1, true));
+    }
+
+    @Test
     void everyCallSaysItsErrno() {
         MemorySegment s = buffer.segment();
         assertEquals(-Errno.EBADF, calls.read(-1, s, 8));

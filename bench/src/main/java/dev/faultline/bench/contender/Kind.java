@@ -1,6 +1,8 @@
 package dev.faultline.bench.contender;
 
+import dev.faultline.ffm.IoUring;
 import java.util.List;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /** What a contender is, whatever window it keeps full. */
@@ -41,6 +43,20 @@ public enum Kind {
     C_RING("c.ring", "a ring each way in C, shared index, 64-byte entries out, packed 8-byte answers back"),
     /** A futex in C. */
     C_FUTEX("c.futex", "a word and a futex in C, the responder asleep before each request"),
+    /** The consumer of a descriptor on io_uring. */
+    URING_SOCKET(
+            "uring.socket",
+            "a fault queue's protocol over a socket, its consumer on io_uring, a message for each fault"),
+    /** The same in C. */
+    C_URING_SOCKET("c.uring.socket", "the same protocol over a socket and io_uring in C"),
+    /** Many groups to a message. */
+    URING_BATCH("uring.batch", "the same, the window in one message"),
+    /** The same in C. */
+    C_URING_BATCH("c.uring.batch", "the same in C"),
+    /** No-ops of the kernel's ring. */
+    URING_NOP32("uring.nop32", "no-ops through io_uring in batches of 32"),
+    /** The same in C. */
+    C_URING_NOP32("c.uring.nop32", "the same no-ops in C"),
     /** Hits in the IOTLB. */
     IOTLB_HIT("iotlb.hit", "the IOTLB, 4 KiB and 2 MiB pages, each address found by the hit before"),
     /** The IOTLB in C. */
@@ -68,6 +84,8 @@ public enum Kind {
     private static final int LEAST_PIECE_ROUND_TRIPS = 512;
     private static final int USUAL_PIECE_ROUND_TRIPS = 4096;
     private static final int SHORT_WORK_PIECE = 8192;
+    private static final int NOPS_PIECE = 2048;
+    private static final int SOCKET_PIECE = 32;
     private static final long MIB_PAGES = 1 << 8;
 
     private final String key;
@@ -116,10 +134,26 @@ public enum Kind {
         return switch (this) {
             case C_RING -> "ring.c";
             case C_FUTEX -> "futex.c";
+            case C_URING_SOCKET -> "uring_socket.c";
+            case C_URING_BATCH -> "uring_batch.c";
+            case C_URING_NOP32 -> "uring_nop.c";
             case C_IOTLB -> "iotlb.c";
             case C_WALK_L2 -> "walk_l2.c";
             case C_WALK_64G -> "walk_64g.c";
             default -> null;
+        };
+    }
+
+    /**
+     * Why it cannot be measured on this machine.
+     *
+     * @return the reason, or empty
+     */
+    public Optional<String> missing() {
+        return switch (this) {
+            case URING_SOCKET, C_URING_SOCKET, URING_BATCH, C_URING_BATCH, URING_NOP32, C_URING_NOP32 ->
+                IoUring.missing();
+            default -> Optional.empty();
         };
     }
 
@@ -134,7 +168,7 @@ public enum Kind {
 
     /** Whether it has no window above 1. */
     boolean isOneAtATime() {
-        return this == PINGPONG || this == LOOP || this == QUEUE_PARK || this == C_FUTEX || compareTo(IOTLB_HIT) >= 0;
+        return this == PINGPONG || this == LOOP || this == QUEUE_PARK || this == C_FUTEX || compareTo(URING_NOP32) >= 0;
     }
 
     /**
@@ -149,6 +183,12 @@ public enum Kind {
         }
         if (this == QUEUE_PARK) {
             return 1;
+        }
+        if (this == URING_NOP32) {
+            return NOPS_PIECE;
+        }
+        if (this == URING_SOCKET || this == URING_BATCH) {
+            return window == 1 ? SOCKET_PIECE : SOCKET_PIECE * 32;
         }
         if (this == IOTLB_HIT || this == WALK_L2) {
             return SHORT_WORK_PIECE;
@@ -176,6 +216,9 @@ public enum Kind {
             case DISRUPTOR -> new CarriedFaults(window, DisruptorCarrier.carrier(window));
             case AGRONA -> new CarriedFaults(window, AgronaCarrier.carrier(window));
             case JCTOOLS -> new CarriedFaults(window, JctoolsCarrier.carrier(window));
+            case URING_SOCKET -> new CarriedFaults(window, SocketCarrier.uring(window, 1));
+            case URING_BATCH -> new CarriedFaults(window, SocketCarrier.uring(window, window));
+            case URING_NOP32 -> new UringNops();
             case IOTLB_HIT -> new IotlbHits();
             case WALK_L2 -> new WalkChain(64 * MIB_PAGES);
             case WALK_64G -> new WalkChain(64 * 1024 * MIB_PAGES);
@@ -183,7 +226,7 @@ public enum Kind {
             case COPY_4K -> new PageCopies(false);
             case PASIDS_1024 -> new TouchedPasids(16, 1 << 16, 64);
             case PASIDS_1 -> new TouchedPasids(1, 1, 1);
-            case C_RING, C_FUTEX, C_IOTLB, C_WALK_L2, C_WALK_64G ->
+            case C_RING, C_FUTEX, C_URING_SOCKET, C_URING_BATCH, C_URING_NOP32, C_IOTLB, C_WALK_L2, C_WALK_64G ->
                 throw new IllegalArgumentException("kind=" + key + " is a program in C: " + program());
         };
     }

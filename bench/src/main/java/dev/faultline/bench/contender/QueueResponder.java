@@ -19,9 +19,9 @@ abstract class QueueResponder extends PaddedBefore implements Responder, Complet
     private boolean hasPosted;
     private long readFields;
 
-    private QueueResponder(FaultQueue queue) {
-        this.consumer = queue.consumer();
-        this.entries = queue.config().entries();
+    private QueueResponder(FaultConsumer consumer, int entries) {
+        this.consumer = consumer;
+        this.entries = entries;
     }
 
     /**
@@ -32,6 +32,17 @@ abstract class QueueResponder extends PaddedBefore implements Responder, Complet
      */
     static Responder of(FaultQueue queue) {
         return new Alone(queue);
+    }
+
+    /**
+     * One over any consumer, that answers each group as it comes and spins.
+     *
+     * @param consumer whose groups it answers; closed by the responder
+     * @param entries reads it posts
+     * @return the responder
+     */
+    static Responder of(FaultConsumer consumer, int entries) {
+        return new Alone(consumer, entries);
     }
 
     final FaultConsumer consumer() {
@@ -90,7 +101,11 @@ abstract class QueueResponder extends PaddedBefore implements Responder, Complet
         long after8, after9, after10, after11, after12, after13, after14, after15;
 
         Alone(FaultQueue queue) {
-            super(queue);
+            this(queue.consumer(), queue.config().entries());
+        }
+
+        Alone(FaultConsumer consumer, int entries) {
+            super(consumer, entries);
         }
     }
 }

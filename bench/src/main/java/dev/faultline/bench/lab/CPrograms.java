@@ -21,7 +21,7 @@ final class CPrograms implements AutoCloseable {
     static final List<String> FLAGS = List.of("-std=gnu17", "-O3", "-march=native", "-Wall", "-Wextra", "-pthread");
 
     private static final List<String> COMPILERS = List.of("gcc", "cc", "clang");
-    private static final List<String> HEADERS = List.of("slice.h", "walk.h");
+    private static final List<String> HEADERS = List.of("slice.h", "walk.h", "uring.h", "uring_socket.h");
     private static final String SOURCES = "/c/";
     private static final long LIMIT_S = 60;
 

@@ -139,6 +139,7 @@ public final class LabRun {
                             contender,
                             "cores=" + cores + ", needed=" + contender.kind().hotThreads());
                 }
+                contender.kind().missing().ifPresent(why -> absent(contender, why));
             }
             for (int jvm = 1; jvm <= plan.jvms(); jvm++) {
                 synchronized (lock) {

@@ -3,9 +3,11 @@ package dev.faultline.bench.contender;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.faultline.bench.lab.RatioKey;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -34,6 +36,8 @@ class ContendersTest {
     @ParameterizedTest
     @MethodSource("contenders")
     void completesRoundTripsAndAllocatesNothingOnceWarm(Contender contender) throws InterruptedException {
+        Optional<String> missing = contender.kind().missing();
+        assumeTrue(missing.isEmpty(), () -> missing.orElse(""));
         AtomicReference<Throwable> failure = new AtomicReference<>();
         try (Contest contest = contender.open();
                 SliceRunner runner = new SliceRunner(contest, pieceRoundTrips(contender), List.of(), failure::set)) {

@@ -17,6 +17,7 @@ import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class CProgramsTest {
@@ -61,6 +62,18 @@ class CProgramsTest {
     void theFutexCompletesRoundTrips() throws CPrograms.Absent, ContenderProcess.Failed, InterruptedException {
         assumeCompiler();
         completesRoundTrips(Kind.C_FUTEX.at(1));
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"C_URING_SOCKET", "C_URING_BATCH", "C_URING_NOP32"})
+    void ioUringCompletesRoundTrips(Kind kind) throws CPrograms.Absent, ContenderProcess.Failed, InterruptedException {
+        assumeCompiler();
+        Assumptions.assumeTrue(kind.missing().isEmpty(), () -> kind.missing().orElse(""));
+        completesRoundTrips(kind.at(1));
+        if (kind != Kind.C_URING_NOP32) {
+            completesRoundTrips(kind.at(64));
+            completesRoundTrips(kind.at(256));
+        }
     }
 
     @Test
