@@ -27,6 +27,9 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
     /** An access that was answered without its page is started again so often. */
     private static final int MOST_RESTARTS = 1000;
 
+    /** A disaster is caused once in so many groups. */
+    private static final int GROUPS_PER_DISASTER = 32;
+
     /** Accesses started after one that waits for its page, before the device looks for the answer. */
     private static final int LOOK_AHEAD_ENTRIES = 64;
 
@@ -42,6 +45,8 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
 
     private final Device device;
     private final @Nullable Disaster disaster;
+    /** After so many groups it is caused again. */
+    private long nextDisaster;
     private final int number;
     private final long deviceSeed;
     private final ShadowMemory shadow;
@@ -79,7 +84,7 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
     /**
      * Replays on a device.
      *
-     * @param disaster what the device causes once with each piece of the trace; null for none
+     * @param disaster what the device causes again and again; null for none
      */
     DeviceReplay(Device device, int number, long seed, int window, @Nullable Disaster disaster) {
         this.device = device;
@@ -112,9 +117,6 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
         batch = next;
         position = 0;
         part = 0;
-        if (disaster != null) {
-            device.misbehave(disaster);
-        }
     }
 
     /** Whether every access of the batch has ended. */
@@ -146,6 +148,10 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
      * @return whether anything was started or ended
      */
     boolean advance(int most) {
+        if (disaster != null && device.counters().groups() >= nextDisaster) {
+            device.misbehave(disaster);
+            nextDisaster = device.counters().groups() + GROUPS_PER_DISASTER;
+        }
         boolean moved = settle();
         SharedTrace.Batch from = batch;
         if (from == null) {

@@ -18,7 +18,7 @@ import org.jspecify.annotations.Nullable;
  * @param deadlineNs after which a group is answered without its handler; 0 for never
  * @param limit accesses of the trace after which it counts as ended
  * @param seed decides all data
- * @param disaster what every device causes, once with each piece of the trace; null for none
+ * @param disaster what every device causes again and again; null for none
  * @param virtual whether all run on one thread in virtual time, in an order that the seed decides too
  */
 public record ReplayConfig(
