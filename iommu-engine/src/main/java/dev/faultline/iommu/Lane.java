@@ -1,5 +1,6 @@
 package dev.faultline.iommu;
 
+import dev.faultline.ffm.PaddedBefore;
 import dev.faultline.ring.Answer;
 import dev.faultline.ring.AnswerSink;
 import dev.faultline.ring.FaultProducer;
@@ -11,7 +12,7 @@ import dev.faultline.ring.FaultQueue;
  *
  * <p>Threads: the one that has entered the producer. There is room, for no more groups are open than were allocated.
  */
-final class Lane implements AnswerSink {
+final class Lane extends PaddedBefore implements AnswerSink {
     final FaultQueue queue;
     final FaultProducer producer;
 

@@ -1,5 +1,6 @@
 package dev.faultline.iommu;
 
+import dev.faultline.ffm.PaddedBefore;
 import dev.faultline.ring.Clock;
 import java.lang.foreign.MemorySegment;
 import java.util.concurrent.atomic.AtomicLongArray;
@@ -10,7 +11,7 @@ import java.util.concurrent.atomic.AtomicLongArray;
  * <p>Threads: the one that has entered the device; {@link #wants} any. Nothing is allocated after construction. The last slot
  * is kept for the blocking read or write, so that these need no room in the window.
  */
-final class Window {
+final class Window extends PaddedBefore {
     static final int NONE = -1;
 
     /** Nobody uses the slot. */

@@ -47,6 +47,7 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
     private final @Nullable Disaster disaster;
     /** After so many groups it is caused again. */
     private long nextDisaster;
+
     private final int number;
     private final long deviceSeed;
     private final ShadowMemory shadow;
