@@ -160,8 +160,9 @@ class VirtualThreadsTest {
         }
     }
 
+    /** All but EVENTFD, whose sleeper is in a system call: docs/ring.md says so. */
     @ParameterizedTest
-    @EnumSource(Waiting.class)
+    @EnumSource(value = Waiting.class, mode = EnumSource.Mode.EXCLUDE, names = "EVENTFD")
     void bothEndsShareOneCarrier(Waiting waiting) throws Exception {
         assertEquals("answered " + QUEUES * ROUNDS, oneCarrier("ring", waiting.name()));
     }

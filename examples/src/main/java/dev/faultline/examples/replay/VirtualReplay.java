@@ -33,6 +33,9 @@ final class VirtualReplay implements Replay {
     /** One in so many answers comes later than it could. */
     private static final int LATER_SHARE = 8;
 
+    /** In one of so many turns a late answer is given. */
+    private static final int LATE_SHARE = 16;
+
     /** A piece of the trace that takes longer than this is one that will never end. */
     private static final long LIMIT_NS = TimeUnit.HOURS.toNanos(3);
 
@@ -95,7 +98,7 @@ final class VirtualReplay implements Replay {
 
     /** Answers one of those that were left for later, not the oldest first. */
     private boolean answerLate() {
-        if (late.isEmpty()) {
+        if (late.isEmpty() || schedule.pick(LATE_SHARE) != 0) {
             return false;
         }
         Collections.swap(late, schedule.pick(late.size()), late.size() - 1);
