@@ -62,10 +62,13 @@ final class ClockReplacement {
      * @return its key, or {@link #NO_VICTIM}
      */
     long evictOne(Residents residents) {
-        // One round may only clear the bits, the next finds a victim: what two rounds refuse, nobody gives.
-        for (int step = 0; step < 2 * ring.length + 1; step++, advance()) {
+        // One round may only clear the bits, the next finds a victim; where devices set them again meanwhile, the third
+        // takes what
+        // is in use too. What that refuses, nobody gives.
+        for (int step = 0; step < 3 * ring.length + 1; step++, advance()) {
             long key = ring[hand];
-            if (key != FREE && !residents.usedSince(key) && residents.evict(key)) {
+            boolean spared = step <= 2 * ring.length && key != FREE && residents.usedSince(key);
+            if (key != FREE && !spared && residents.evict(key)) {
                 ring[hand] = FREE;
                 int unused = index.remove(key);
                 assert unused == hand : "key=" + key + " was indexed elsewhere";

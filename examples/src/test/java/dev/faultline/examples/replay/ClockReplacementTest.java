@@ -56,6 +56,15 @@ class ClockReplacementTest {
     }
 
     @Test
+    void takesWhatIsInUseWhereEverythingStaysInUse() {
+        ClockReplacement clock = filled(3);
+        memory.alwaysUsed.addAll(Set.of(1L, 2L, 3L));
+        memory.busy.add(2L);
+        assertEquals(3, clock.evictOne(memory), "2 is busy, and 1 was looked at last in the second round");
+        assertFalse(clock.contains(3));
+    }
+
+    @Test
     void worksWithASingleFrame() {
         ClockReplacement clock = filled(1);
         memory.used.add(1L);
@@ -77,11 +86,12 @@ class ClockReplacementTest {
 
     private static final class Memory implements ClockReplacement.Residents {
         private final Set<Long> used = new HashSet<>();
+        private final Set<Long> alwaysUsed = new HashSet<>();
         private final Set<Long> busy = new HashSet<>();
 
         @Override
         public boolean usedSince(long key) {
-            return used.remove(key);
+            return used.remove(key) || alwaysUsed.contains(key);
         }
 
         @Override
