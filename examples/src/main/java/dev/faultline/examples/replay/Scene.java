@@ -7,6 +7,7 @@ import dev.faultline.iommu.Iommu;
 import dev.faultline.iommu.IommuConfig;
 import dev.faultline.iommu.LatencySink;
 import dev.faultline.iommu.TableFormat;
+import dev.faultline.ring.Accounting;
 import dev.faultline.ring.Clock;
 import dev.faultline.ring.FaultGroup;
 import dev.faultline.ring.FaultQueue;
@@ -14,6 +15,7 @@ import dev.faultline.ring.QueueConfig;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.IntFunction;
+import org.HdrHistogram.Histogram;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -88,18 +90,23 @@ final class Scene implements Pager.Spaces, AutoCloseable {
         devices.forEach(DeviceReplay::close);
     }
 
-    /** What all devices have done, and what went wrong with one of them. */
-    record Totals(
-            long loads,
-            long stores,
-            long verifiedBytes,
-            long storedBytes,
-            long restarts,
-            long pages,
-            @Nullable Mismatch mismatch,
-            @Nullable String refused) {}
-
-    Totals totals() {
+    /**
+     * What came out of a replay on it.
+     *
+     * @param atTheEnd whether it went to the end, as far as whoever ran it knows
+     */
+    ReplayReport report(
+            ReplayConfig config,
+            TraceInput input,
+            boolean atTheEnd,
+            long traceAccesses,
+            Pager pager,
+            @Nullable FaultRecorder recorder,
+            Accounting accounting,
+            Histogram latency,
+            double elapsedS,
+            @Nullable Double bytesPerFault,
+            ReplayReport.@Nullable Virtual virtual) {
         long loads = 0;
         long stores = 0;
         long verified = 0;
@@ -118,6 +125,31 @@ final class Scene implements Pager.Spaces, AutoCloseable {
             mismatch = mismatch == null ? device.mismatch() : mismatch;
             refused = refused == null ? device.refused() : refused;
         }
-        return new Totals(loads, stores, verified, stored, restarts, pages, mismatch, refused);
+        return new ReplayReport(
+                config,
+                input.name(),
+                false,
+                atTheEnd && mismatch == null && refused == null,
+                traceAccesses,
+                config.devices(),
+                loads,
+                stores,
+                verified,
+                stored,
+                restarts,
+                pages,
+                pager.mapped(),
+                pager.restored(),
+                pager.evictions(),
+                pager.writtenBack(),
+                recorder == null ? 0 : recorder.groups(),
+                iommu.counters(),
+                accounting,
+                latency,
+                elapsedS,
+                bytesPerFault,
+                mismatch,
+                refused,
+                virtual);
     }
 }

@@ -155,32 +155,17 @@ final class TraceReplay implements Replay {
             latency.add(stepper.latency);
         }
         var accounting = queue.accounting();
-        Scene.Totals totals = scene.totals();
-        return new ReplayReport(
+        return scene.report(
                 config,
-                input.name(),
-                false,
-                !cutShort && failure.get() == null && totals.mismatch() == null && totals.refused() == null,
+                input,
+                !cutShort && failure.get() == null,
                 trace.accesses(),
-                config.devices(),
-                totals.loads(),
-                totals.stores(),
-                totals.verifiedBytes(),
-                totals.storedBytes(),
-                totals.restarts(),
-                totals.pages(),
-                pager.mapped(),
-                pager.restored(),
-                pager.evictions(),
-                pager.writtenBack(),
-                recorder == null ? 0 : recorder.groups(),
-                scene.iommu.counters(),
+                pager,
+                recorder,
                 accounting,
                 latency,
                 (endNs - startNs) / 1e9,
                 accounting.raised() == raisedBefore ? null : (double) allocated / (accounting.raised() - raisedBefore),
-                totals.mismatch(),
-                totals.refused(),
                 null);
     }
 

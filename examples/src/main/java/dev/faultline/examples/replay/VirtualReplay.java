@@ -203,32 +203,17 @@ final class VirtualReplay implements Replay {
 
     @Override
     public ReplayReport report() {
-        Scene.Totals totals = scene.totals();
-        return new ReplayReport(
+        return scene.report(
                 config,
-                input.name(),
-                false,
-                !cutShort && failure.get() == null && totals.mismatch() == null && totals.refused() == null,
+                input,
+                !cutShort && failure.get() == null,
                 trace.accesses(),
-                config.devices(),
-                totals.loads(),
-                totals.stores(),
-                totals.verifiedBytes(),
-                totals.storedBytes(),
-                totals.restarts(),
-                totals.pages(),
-                pager.mapped(),
-                pager.restored(),
-                pager.evictions(),
-                pager.writtenBack(),
-                recorder == null ? 0 : recorder.groups(),
-                scene.iommu.counters(),
+                pager,
+                recorder,
                 scene.queue.accounting(),
                 latency,
                 elapsedS,
                 null,
-                totals.mismatch(),
-                totals.refused(),
                 new ReplayReport.Virtual(schedule.nowNs(), schedule.acts(), schedule.order()));
     }
 
