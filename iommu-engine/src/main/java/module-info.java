@@ -7,4 +7,6 @@ module dev.faultline.iommu {
     requires static org.jspecify;
 
     exports dev.faultline.iommu;
+    exports dev.faultline.iommu.iommufd;
+    exports dev.faultline.iommu.iommufd.mock;
 }

@@ -14,7 +14,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class UserMemory {
     /** Where the user address range ends; {@code TASK_SIZE_MAX} of Linux on x86-64. */
-    static final long END = 0x7fff_ffff_f000L;
+    public static final long END = 0x7fff_ffff_f000L;
 
     /** Where {@link #of} puts its one segment. */
     static final long BASE = 0x1_0000;
@@ -87,26 +87,52 @@ public final class UserMemory {
         mappings = next;
     }
 
-    /** Whether a range reaches outside the user address range, which is asked before anything else. */
-    static boolean isOutside(long address, long count) {
+    /**
+     * Takes a segment away. A copy that is under way may still use it.
+     *
+     * @param address where it was {@linkplain #map put}
+     * @throws IllegalArgumentException if nothing was put there
+     */
+    public synchronized void unmap(long address) {
+        Mapping[] now = mappings;
+        Mapping[] next =
+                Arrays.stream(now).filter(mapping -> mapping.address != address).toArray(Mapping[]::new);
+        if (next.length == now.length) {
+            throw new IllegalArgumentException("address=" + hex(address) + ": allowed where a segment begins");
+        }
+        mappings = next;
+    }
+
+    /**
+     * Whether a range reaches outside the user address range, which is asked before anything else.
+     *
+     * @param address of its first byte
+     * @param count its bytes
+     * @return true also if the count, as a signed number, is negative
+     */
+    public static boolean isOutside(long address, long count) {
         return count < 0 || address < 0 || address > END - count;
     }
 
     /**
      * Writes to the memory, up to the first byte that cannot be written.
      *
+     * @param from what
+     * @param address where
      * @return how many bytes were written
      */
-    long copyOut(MemorySegment from, long address) {
+    public long copyOut(MemorySegment from, long address) {
         return copy(from, address, true);
     }
 
     /**
      * Reads from the memory, up to the first byte that cannot be read.
      *
+     * @param address where
+     * @param to filled
      * @return how many bytes were read
      */
-    long copyIn(long address, MemorySegment to) {
+    public long copyIn(long address, MemorySegment to) {
         return copy(to, address, false);
     }
 

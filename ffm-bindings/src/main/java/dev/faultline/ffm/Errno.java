@@ -18,6 +18,15 @@ public final class Errno {
     /** Interrupted by a signal. */
     public static final int EINTR = 4;
 
+    /** The hardware says no. */
+    public static final int EIO = 5;
+
+    /** Nothing at that place. */
+    public static final int ENXIO = 6;
+
+    /** Longer than is known here, and not zero there. */
+    public static final int E2BIG = 7;
+
     /** Bad descriptor. */
     public static final int EBADF = 9;
 
@@ -45,11 +54,17 @@ public final class Errno {
     /** Bad argument. */
     public static final int EINVAL = 22;
 
+    /** Too many descriptors in this system. */
+    public static final int ENFILE = 23;
+
     /** Too many descriptors in this process. */
     public static final int EMFILE = 24;
 
     /** Wrong kind of descriptor for the call. */
     public static final int ENOTTY = 25;
+
+    /** No room. */
+    public static final int ENOSPC = 28;
 
     /** No seeking on this descriptor, and on a fault queue also: not a whole number of records. */
     public static final int ESPIPE = 29;
@@ -57,11 +72,20 @@ public final class Errno {
     /** The other end is gone. */
     public static final int EPIPE = 32;
 
+    /** Too large to be rounded. */
+    public static final int ERANGE = 34;
+
+    /** Waiting would never end. */
+    public static final int EDEADLK = 35;
+
     /** No such system call. */
     public static final int ENOSYS = 38;
 
     /** The time of a wait ran out. */
     public static final int ETIME = 62;
+
+    /** The range wraps round. */
+    public static final int EOVERFLOW = 75;
 
     /** Descriptor in the wrong state. */
     public static final int EBADFD = 77;
@@ -116,6 +140,9 @@ public final class Errno {
         names[EPERM] = "EPERM";
         names[ENOENT] = "ENOENT";
         names[EINTR] = "EINTR";
+        names[EIO] = "EIO";
+        names[ENXIO] = "ENXIO";
+        names[E2BIG] = "E2BIG";
         names[EBADF] = "EBADF";
         names[EAGAIN] = "EAGAIN";
         names[ENOMEM] = "ENOMEM";
@@ -125,12 +152,17 @@ public final class Errno {
         names[EEXIST] = "EEXIST";
         names[ENODEV] = "ENODEV";
         names[EINVAL] = "EINVAL";
+        names[ENFILE] = "ENFILE";
         names[EMFILE] = "EMFILE";
         names[ENOTTY] = "ENOTTY";
+        names[ENOSPC] = "ENOSPC";
         names[ESPIPE] = "ESPIPE";
         names[EPIPE] = "EPIPE";
+        names[ERANGE] = "ERANGE";
+        names[EDEADLK] = "EDEADLK";
         names[ENOSYS] = "ENOSYS";
         names[ETIME] = "ETIME";
+        names[EOVERFLOW] = "EOVERFLOW";
         names[EBADFD] = "EBADFD";
         names[ENOTSOCK] = "ENOTSOCK";
         names[EMSGSIZE] = "EMSGSIZE";

@@ -1,0 +1,219 @@
+package dev.faultline.iommu.iommufd;
+
+import dev.faultline.ffm.Errno;
+import dev.faultline.ring.UserMemory;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * One command under way: its structure, copied from the program's memory once, and the objects it has looked up.
+ *
+ * <p>Threads: the one that runs the command. Lifetime: until the command returns; then everything it looked up is let go. Offsets are
+ * those of the kernel's structure, in bytes.
+ */
+public final class Call {
+    private final Context context;
+    private final long address;
+    private final int size;
+    private final ByteBuffer struct;
+    private final List<IommufdObject> held = new ArrayList<>(4);
+
+    /**
+     * A command whose structure is here already.
+     *
+     * @param size as the program said: no more than this many bytes are written back
+     */
+    Call(Context context, long address, int size, byte[] struct) {
+        this.context = context;
+        this.address = address;
+        this.size = size;
+        this.struct = ByteBuffer.wrap(struct).order(ByteOrder.nativeOrder());
+    }
+
+    /**
+     * Whose objects it is about.
+     *
+     * @return the context
+     */
+    public Context context() {
+        return context;
+    }
+
+    /**
+     * The program's memory.
+     *
+     * @return what its pointers point into
+     */
+    public UserMemory memory() {
+        return context.process().memory();
+    }
+
+    ObjectTable objects() {
+        return context.objects();
+    }
+
+    /** What the program said the structure's size is. */
+    int size() {
+        return size;
+    }
+
+    /**
+     * Reads a field.
+     *
+     * @param at its offset
+     * @return one byte, 0 to 255
+     */
+    public int u8(int at) {
+        return struct.get(at) & 0xff;
+    }
+
+    /**
+     * Reads a field.
+     *
+     * @param at its offset
+     * @return two bytes, 0 to 65535
+     */
+    public int u16(int at) {
+        return struct.getShort(at) & 0xffff;
+    }
+
+    /**
+     * Reads a field.
+     *
+     * @param at its offset
+     * @return four bytes
+     */
+    public int u32(int at) {
+        return struct.getInt(at);
+    }
+
+    /**
+     * Reads a field.
+     *
+     * @param at its offset
+     * @return eight bytes
+     */
+    public long u64(int at) {
+        return struct.getLong(at);
+    }
+
+    /**
+     * Sets a field of the answer.
+     *
+     * @param at its offset
+     * @param value one byte of it
+     */
+    public void put8(int at, int value) {
+        struct.put(at, (byte) value);
+    }
+
+    /**
+     * Sets a field of the answer.
+     *
+     * @param at its offset
+     * @param value four bytes
+     */
+    public void put32(int at, int value) {
+        struct.putInt(at, value);
+    }
+
+    /**
+     * Sets a field of the answer.
+     *
+     * @param at its offset
+     * @param value eight bytes
+     */
+    public void put64(int at, long value) {
+        struct.putLong(at, value);
+    }
+
+    /**
+     * Looks an object up; it stays until the command returns.
+     *
+     * @param at the offset of the field that has its id
+     * @param field the field's name
+     * @param type what it has to be
+     * @param <T> that type
+     * @return the object
+     * @throws ErrnoException ENOENT if there is none of that type
+     */
+    public <T extends IommufdObject> T get(int at, String field, Class<T> type) throws ErrnoException {
+        T object = objects().hold(u32(at), type);
+        if (object == null) {
+            throw new ErrnoException(Errno.ENOENT, field, "the id of " + type.getSimpleName());
+        }
+        held.add(object);
+        return object;
+    }
+
+    /**
+     * Writes the structure back, as much of it as the program has room for.
+     *
+     * @throws ErrnoException EFAULT if that is not possible
+     */
+    public void respond() throws ErrnoException {
+        respond(0, Math.min(size, struct.capacity()));
+    }
+
+    /** Writes a part of the structure back. */
+    void respond(int at, int bytes) throws ErrnoException {
+        copyOut(address + at, MemorySegment.ofArray(struct.array()).asSlice(at, bytes));
+    }
+
+    /**
+     * Reads what a pointer points to.
+     *
+     * @param from where in the program's memory
+     * @param bytes how many
+     * @return the bytes, in native order
+     * @throws ErrnoException EFAULT if they cannot all be read
+     */
+    public ByteBuffer copyIn(long from, int bytes) throws ErrnoException {
+        return copyIn(memory(), from, bytes);
+    }
+
+    static ByteBuffer copyIn(UserMemory memory, long from, int bytes) throws ErrnoException {
+        byte[] to = new byte[bytes];
+        if (UserMemory.isOutside(from, bytes) || memory.copyIn(from, MemorySegment.ofArray(to)) < bytes) {
+            throw new ErrnoException(Errno.EFAULT);
+        }
+        return ByteBuffer.wrap(to).order(ByteOrder.nativeOrder());
+    }
+
+    /**
+     * Writes where a pointer points to.
+     *
+     * @param to where in the program's memory
+     * @param from what
+     * @throws ErrnoException EFAULT if not all of it can be written
+     */
+    public void copyOut(long to, MemorySegment from) throws ErrnoException {
+        if (UserMemory.isOutside(to, from.byteSize()) || memory().copyOut(from, to) < from.byteSize()) {
+            throw new ErrnoException(Errno.EFAULT);
+        }
+    }
+
+    /** Requires a field to be 0. */
+    void reserved(int at, String field) throws ErrnoException {
+        flags(at, field, 0);
+    }
+
+    /** Requires a field to have no other bits. */
+    void flags(int at, String field, int allowed) throws ErrnoException {
+        if ((u32(at) & ~allowed) != 0) {
+            throw new ErrnoException(
+                    Errno.EOPNOTSUPP, field, allowed == 0 ? "0" : "bits of 0x" + Integer.toHexString(allowed));
+        }
+    }
+
+    /** Lets go of what it has looked up. */
+    void end() {
+        for (int i = held.size() - 1; i >= 0; i--) {
+            objects().letGo(held.get(i));
+        }
+        held.clear();
+    }
+}

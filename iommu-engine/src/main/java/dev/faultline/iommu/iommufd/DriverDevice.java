@@ -1,0 +1,105 @@
+package dev.faultline.iommu.iommufd;
+
+import dev.faultline.iommu.Device;
+import dev.faultline.ring.FaultQueue;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A device as its IOMMU's driver sees it: what {@code /dev/iommu} asks of the two.
+ *
+ * <p>Threads: any; whatever changes how it is attached comes from one thread at a time. Ownership: whoever makes it closes it, after it
+ * is unbound. Each is alone in its isolation group.
+ */
+public interface DriverDevice {
+    /** A request for a page table. */
+    int NEST_PARENT = 1;
+
+    /** With tracking of what devices write to. */
+    int DIRTY_TRACKING = 1 << 1;
+
+    /** Also for PASIDs. */
+    int PASID = 1 << 3;
+
+    /**
+     * Its driver.
+     *
+     * @return the driver
+     */
+    Driver driver();
+
+    /**
+     * The engine's device.
+     *
+     * @return what is attached and makes requests
+     */
+    Device device();
+
+    /**
+     * Behind which IOMMU it is, of those its driver has.
+     *
+     * @return something that is identical for devices behind the same
+     */
+    Object instance();
+
+    /**
+     * How many PASIDs it has, 0 with them.
+     *
+     * @return 1 if it has none
+     */
+    int pasids();
+
+    /**
+     * Whether what it writes to can be tracked.
+     *
+     * @return true if it can
+     */
+    boolean tracksDirty();
+
+    /**
+     * Makes a page table that shows what an address space maps.
+     *
+     * @param flags of {@link #NEST_PARENT}, {@link #DIRTY_TRACKING}, {@link #PASID}, and others that are not known here
+     * @param data of a type that the driver knows; null without
+     * @param faults where faults of its devices go, or null
+     * @return the page table
+     * @throws ErrnoException EOPNOTSUPP for what it cannot do, or another refusal
+     */
+    PagingDomain paging(int flags, @Nullable UserData data, @Nullable FaultQueue faults) throws ErrnoException;
+
+    /**
+     * Makes a page table of a guest's.
+     *
+     * @param parent made by the same driver, as a nesting parent
+     * @param flags {@link #PASID} or none
+     * @param data of a type that the driver knows
+     * @param faults where faults of its devices go, or null
+     * @return the page table
+     * @throws ErrnoException EOPNOTSUPP for what it cannot do, or another refusal
+     */
+    NestedDomain nested(PagingDomain parent, int flags, UserData data, @Nullable FaultQueue faults)
+            throws ErrnoException;
+
+    /**
+     * Says whether the device, or a PASID of it, may be attached.
+     *
+     * @param to a page table of the same driver
+     * @param pasid 0 for the device as a whole
+     * @throws ErrnoException if not; everything stays as it is
+     */
+    void admit(Domain to, int pasid) throws ErrnoException;
+
+    /**
+     * It is attached, instead of what was before, if anything.
+     *
+     * @param to the page table
+     * @param pasid 0 for the device as a whole
+     */
+    void attached(Domain to, int pasid);
+
+    /**
+     * It is attached no more.
+     *
+     * @param pasid 0 for the device as a whole
+     */
+    void detached(int pasid);
+}

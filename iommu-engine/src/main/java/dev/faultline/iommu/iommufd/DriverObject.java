@@ -1,0 +1,15 @@
+package dev.faultline.iommu.iommufd;
+
+/**
+ * An object of a driver's own, with an id among the others.
+ *
+ * <p>Threads: any. Ownership: it is {@linkplain Context#create created} by a driver's command, and destroyed like others.
+ */
+public abstract non-sealed class DriverObject extends IommufdObject {
+    /** Without id as yet. */
+    protected DriverObject() {}
+
+    /** Nobody holds it any more. */
+    @Override
+    protected abstract void destroy();
+}

@@ -1,0 +1,631 @@
+package dev.faultline.iommu.iommufd;
+
+import dev.faultline.ffm.Errno;
+import dev.faultline.ring.UserMemory;
+import java.util.List;
+import java.util.TreeMap;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
+
+/**
+ * One emulated process: its memory, its descriptors, and the system calls of Linux on {@code /dev/iommu} and the descriptors that
+ * come of it.
+ *
+ * <p>Threads: any. Ownership: who opens it closes it, which is the process going away; the memory and the driver stay the caller's.
+ * Progress: no call waits, but {@link #poll}, and those that wait a bounded time for a device to be stepped. Units: bytes,
+ * milliseconds; addresses are those of {@link UserMemory}. Errors: 0 or more is success, a negative number the negative {@link
+ * Errno}; nothing is thrown for what a program can do wrong. Source: {@code include/uapi/linux/iommufd.h}, {@code
+ * drivers/iommu/iommufd} and {@code fs/read_write.c}, Linux 7.2 on x86-64.
+ */
+public final class SystemCalls implements AutoCloseable {
+    /** The device's name. */
+    public static final String DEVICE = "/dev/iommu";
+
+    /** The kernel moves no more in one call: {@code MAX_RW_COUNT}. */
+    private static final long MOST_BYTES = 0x7fff_f000L;
+
+    /** Segments of one vectored call: {@code UIO_MAXIOV}. */
+    private static final int MOST_SEGMENTS = 1024;
+
+    private static final int SEGMENT_BYTES = 16;
+    private static final int PAGE = 4096;
+    private static final long FIRST_MAPPING = 0x7f00_0000_0000L;
+
+    private static final int F_DUPFD = 0;
+    private static final int F_GETFD = 1;
+    private static final int F_SETFD = 2;
+    private static final int F_GETFL = 3;
+    private static final int F_SETFL = 4;
+    private static final int F_DUPFD_CLOEXEC = 1030;
+
+    private static final int FIONCLEX = 0x5450;
+    private static final int FIOCLEX = 0x5451;
+    private static final int FIONBIO = 0x5421;
+    private static final int O_NONBLOCK = 04000;
+    private static final int O_LARGEFILE = 0100000;
+    private static final int O_CLOEXEC = 02000000;
+
+    private static final int PROT_WRITE = 2;
+    private static final int MAP_SHARED = 1;
+    private static final int MAP_SHARED_VALIDATE = 3;
+    private static final int MAP_TYPE = 0xf;
+
+    private record Mapped(long length, Runnable unmapped) {}
+
+    private final UserMemory memory;
+    private final Driver driver;
+    private final Commands commands;
+    private final Allocations allocations = new Allocations();
+    private final Descriptors descriptors = new Descriptors(allocations);
+
+    /** By address; its own lock. */
+    private final TreeMap<Long, Mapped> mapped = new TreeMap<>();
+
+    private SystemCalls(UserMemory memory, Driver driver) {
+        this.memory = memory;
+        this.driver = driver;
+        this.commands = new Commands(driver.testCommand()
+                .map(test -> List.of(new Command("IOMMU_TEST_CMD", 0x3ba0, 68, 72, test::run)))
+                .orElse(List.of()));
+    }
+
+    /**
+     * Begins a process without descriptors.
+     *
+     * @param memory what its pointers point into; anything else is a bad address
+     * @param driver what is behind {@code /dev/iommu}
+     * @return the process
+     */
+    public static SystemCalls open(UserMemory memory, Driver driver) {
+        return new SystemCalls(memory, driver);
+    }
+
+    /**
+     * Its memory.
+     *
+     * @return as it was given
+     */
+    public UserMemory memory() {
+        return memory;
+    }
+
+    Descriptors descriptors() {
+        return descriptors;
+    }
+
+    /** What is asked before anything is taken: for tests. */
+    Allocations allocations() {
+        return allocations;
+    }
+
+    // ---- descriptors ----
+
+    /**
+     * {@code open(2)}.
+     *
+     * @param path {@value #DEVICE}
+     * @param flags an access mode, and others
+     * @return the descriptor; {@code -ENOENT} for another path, {@code -EMFILE}
+     */
+    public int open(String path, int flags) {
+        if (!path.equals(DEVICE)) {
+            return -Errno.ENOENT;
+        }
+        try {
+            int fd = descriptors.reserve(0, (flags & O_CLOEXEC) != 0);
+            allocations.take("a context");
+            int kept = (flags & ~O_CLOEXEC) | O_LARGEFILE;
+            descriptors.install(fd, new Context(this, driver, commands, kept).file());
+            return fd;
+        } catch (ErrnoException e) {
+            return -e.errno();
+        }
+    }
+
+    /**
+     * {@code close(2)}.
+     *
+     * @param fd a descriptor
+     * @return 0, or {@code -EBADF}
+     */
+    public int close(int fd) {
+        OpenFile file = descriptors.remove(fd);
+        if (file == null) {
+            return -Errno.EBADF;
+        }
+        file.letGo();
+        return 0;
+    }
+
+    /**
+     * {@code dup(2)}.
+     *
+     * @param fd a descriptor
+     * @return another for the same; {@code -EBADF}, {@code -EMFILE}
+     */
+    public int dup(int fd) {
+        return fcntl(fd, F_DUPFD, 0);
+    }
+
+    /**
+     * {@code fcntl(2)}: F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL.
+     *
+     * @param fd a descriptor
+     * @param command one of these
+     * @param argument of the command
+     * @return its result; {@code -EBADF}, {@code -EMFILE}, {@code -EINVAL}
+     */
+    public int fcntl(int fd, int command, long argument) {
+        OpenFile file = descriptors.hold(fd);
+        if (file == null) {
+            return -Errno.EBADF;
+        }
+        try {
+            return switch (command) {
+                case F_DUPFD -> duplicate(file, argument, false);
+                case F_DUPFD_CLOEXEC -> duplicate(file, argument, true);
+                case F_GETFD -> descriptors.closesOnExec(fd) ? 1 : 0;
+                case F_SETFD -> {
+                    descriptors.closesOnExec(fd, (argument & 1) != 0);
+                    yield 0;
+                }
+                case F_GETFL -> file.flags();
+                case F_SETFL -> {
+                    file.setFlags((int) argument);
+                    yield 0;
+                }
+                default -> -Errno.EINVAL;
+            };
+        } finally {
+            file.letGo();
+        }
+    }
+
+    private int duplicate(OpenFile file, long least, boolean closesOnExec) {
+        if (least < 0 || least >= descriptors.limit()) {
+            return -Errno.EINVAL;
+        }
+        try {
+            int fd = descriptors.reserve((int) least, closesOnExec);
+            if (!file.hold()) {
+                throw new IllegalStateException("a file that is held was released");
+            }
+            descriptors.install(fd, file);
+            return fd;
+        } catch (ErrnoException e) {
+            return -e.errno();
+        }
+    }
+
+    /**
+     * Sets the limit of descriptor numbers, as {@code RLIMIT_NOFILE} does. Those that are open stay so.
+     *
+     * @param limit no new descriptor is this number or above: 0 to 1048576
+     */
+    public void limitDescriptors(int limit) {
+        if (limit < 0 || limit > Descriptors.MOST) {
+            throw new IllegalArgumentException("limit=" + limit + ": allowed 0 to " + Descriptors.MOST);
+        }
+        descriptors.limit(limit);
+    }
+
+    // ---- commands ----
+
+    /**
+     * {@code ioctl(2)}.
+     *
+     * @param fd a descriptor
+     * @param request the command
+     * @param argument where its structure is
+     * @return 0 or more, or a refusal of the command; {@code -EBADF}, {@code -ENOTTY}
+     */
+    public int ioctl(int fd, int request, long argument) {
+        return ioctl(fd, request, argument, refusal -> {});
+    }
+
+    /** {@link #ioctl(int, int, long)} that tells why a command was refused. */
+    int ioctl(int fd, int request, long argument, Consumer<ErrnoException> refused) {
+        OpenFile file = descriptors.hold(fd);
+        if (file == null) {
+            return -Errno.EBADF;
+        }
+        try {
+            return switch (request) {
+                case FIOCLEX, FIONCLEX -> {
+                    descriptors.closesOnExec(fd, request == FIOCLEX);
+                    yield 0;
+                }
+                case FIONBIO -> {
+                    boolean on = Call.copyIn(memory, argument, Integer.BYTES).getInt(0) != 0;
+                    file.setFlags(on ? file.flags() | O_NONBLOCK : file.flags() & ~O_NONBLOCK);
+                    yield 0;
+                }
+                default -> file.ioctl(request, argument);
+            };
+        } catch (ErrnoException e) {
+            refused.accept(e);
+            return -e.errno();
+        } finally {
+            file.letGo();
+        }
+    }
+
+    // ---- reading and writing ----
+
+    /**
+     * {@code read(2)}.
+     *
+     * @param fd a descriptor
+     * @param buffer where the bytes go
+     * @param count how many at most
+     * @return bytes read; {@code -EBADF}, {@code -EFAULT}, or what the descriptor says
+     */
+    public long read(int fd, long buffer, long count) {
+        OpenFile file = descriptors.hold(fd);
+        if (file == null) {
+            return -Errno.EBADF;
+        }
+        try {
+            return move(file, false, buffer, count);
+        } finally {
+            file.letGo();
+        }
+    }
+
+    /**
+     * {@code write(2)}.
+     *
+     * @param fd a descriptor
+     * @param buffer where the bytes are
+     * @param count how many
+     * @return bytes written; {@code -EBADF}, {@code -EFAULT}, or what the descriptor says
+     */
+    public long write(int fd, long buffer, long count) {
+        OpenFile file = descriptors.hold(fd);
+        if (file == null) {
+            return -Errno.EBADF;
+        }
+        try {
+            return move(file, true, buffer, count);
+        } finally {
+            file.letGo();
+        }
+    }
+
+    private long move(OpenFile file, boolean write, long buffer, long count) {
+        int errno = refusal(file, write);
+        if (errno != 0) {
+            return -errno;
+        }
+        if (UserMemory.isOutside(buffer, count)) {
+            return -Errno.EFAULT;
+        }
+        long bytes = Math.min(count, MOST_BYTES);
+        return write ? file.write(memory, buffer, bytes) : file.read(memory, buffer, bytes);
+    }
+
+    private static int refusal(OpenFile file, boolean write) {
+        if (!(write ? file.mayWrite() : file.mayRead())) {
+            return Errno.EBADF;
+        }
+        return (write ? file.writable() : file.readable()) ? 0 : Errno.EINVAL;
+    }
+
+    /**
+     * {@code pread(2)}.
+     *
+     * @param fd a descriptor
+     * @param buffer where the bytes go
+     * @param count how many at most
+     * @param offset where to begin
+     * @return {@code -ESPIPE} on descriptors without positions; {@code -EBADF}, {@code -EINVAL} if the offset is negative
+     */
+    public long pread(int fd, long buffer, long count, long offset) {
+        return positioned(fd, offset, file -> move(file, false, buffer, count));
+    }
+
+    /**
+     * {@code pwrite(2)}.
+     *
+     * @param fd a descriptor
+     * @param buffer where the bytes are
+     * @param count how many
+     * @param offset where to begin
+     * @return as {@link #pread}
+     */
+    public long pwrite(int fd, long buffer, long count, long offset) {
+        return positioned(fd, offset, file -> move(file, true, buffer, count));
+    }
+
+    /** Something on a file. */
+    @FunctionalInterface
+    private interface OnFile {
+        long run(OpenFile file);
+    }
+
+    private long positioned(int fd, long offset, OnFile call) {
+        if (offset < 0) {
+            return -Errno.EINVAL;
+        }
+        OpenFile file = descriptors.hold(fd);
+        if (file == null) {
+            return -Errno.EBADF;
+        }
+        try {
+            return file.hasPositions() ? call.run(file) : -Errno.ESPIPE;
+        } finally {
+            file.letGo();
+        }
+    }
+
+    /**
+     * {@code readv(2)}: each segment is a read of its own, up to the first that comes back short.
+     *
+     * @param fd a descriptor
+     * @param vector where the segments are, 16 bytes each: address and length
+     * @param segments how many
+     * @return bytes read by all; the first one's refusal
+     */
+    public long readv(int fd, long vector, int segments) {
+        return vectored(fd, false, vector, segments);
+    }
+
+    /**
+     * {@code writev(2)}: each segment is a write of its own, up to the first that comes back short.
+     *
+     * @param fd a descriptor
+     * @param vector where the segments are, 16 bytes each: address and length
+     * @param segments how many
+     * @return bytes written by all; the first one's refusal
+     */
+    public long writev(int fd, long vector, int segments) {
+        return vectored(fd, true, vector, segments);
+    }
+
+    /**
+     * {@code preadv(2)}.
+     *
+     * @param fd a descriptor
+     * @param vector where the segments are
+     * @param segments how many
+     * @param offset where to begin
+     * @return as {@link #pread}
+     */
+    public long preadv(int fd, long vector, int segments, long offset) {
+        return positioned(fd, offset, file -> vectored(file, false, vector, segments));
+    }
+
+    /**
+     * {@code pwritev(2)}.
+     *
+     * @param fd a descriptor
+     * @param vector where the segments are
+     * @param segments how many
+     * @param offset where to begin
+     * @return as {@link #pwrite}
+     */
+    public long pwritev(int fd, long vector, int segments, long offset) {
+        return positioned(fd, offset, file -> vectored(file, true, vector, segments));
+    }
+
+    private long vectored(int fd, boolean write, long vector, int segments) {
+        OpenFile file = descriptors.hold(fd);
+        if (file == null) {
+            return -Errno.EBADF;
+        }
+        try {
+            return vectored(file, write, vector, segments);
+        } finally {
+            file.letGo();
+        }
+    }
+
+    private long vectored(OpenFile file, boolean write, long vector, int segments) {
+        if (segments < 0 || segments > MOST_SEGMENTS) {
+            return -Errno.EINVAL;
+        }
+        long[] base = new long[segments];
+        long[] length = new long[segments];
+        try {
+            var array = Call.copyIn(memory, vector, segments * SEGMENT_BYTES);
+            long left = MOST_BYTES;
+            for (int i = 0; i < segments; i++) {
+                base[i] = array.getLong(i * SEGMENT_BYTES);
+                length[i] = array.getLong(i * SEGMENT_BYTES + Long.BYTES);
+                if (length[i] < 0) {
+                    return -Errno.EINVAL;
+                }
+                if (UserMemory.isOutside(base[i], length[i])) {
+                    return -Errno.EFAULT;
+                }
+                length[i] = Math.min(length[i], left);
+                left -= length[i];
+            }
+        } catch (ErrnoException e) {
+            return -e.errno();
+        }
+        int errno = refusal(file, write);
+        if (errno != 0) {
+            return -errno;
+        }
+        long done = 0;
+        for (int i = 0; i < segments; i++) {
+            if (length[i] == 0) {
+                continue;
+            }
+            long moved = write ? file.write(memory, base[i], length[i]) : file.read(memory, base[i], length[i]);
+            if (moved < 0) {
+                return done > 0 ? done : moved;
+            }
+            done += moved;
+            if (moved < length[i]) {
+                break;
+            }
+        }
+        return done;
+    }
+
+    /**
+     * {@code lseek(2)}.
+     *
+     * @param fd a descriptor
+     * @param offset not looked at
+     * @param whence not looked at
+     * @return {@code -ESPIPE}: no descriptor here has a position to be moved; {@code -EBADF}
+     */
+    public long lseek(int fd, long offset, int whence) {
+        return isOpen(fd) ? -Errno.ESPIPE : -Errno.EBADF;
+    }
+
+    /**
+     * {@code fsync(2)}.
+     *
+     * @param fd a descriptor
+     * @return {@code -EINVAL}: there is nothing to write to; {@code -EBADF}
+     */
+    public int fsync(int fd) {
+        return isOpen(fd) ? -Errno.EINVAL : -Errno.EBADF;
+    }
+
+    /**
+     * {@code ftruncate(2)}.
+     *
+     * @param fd a descriptor
+     * @param length 0 or more
+     * @return {@code -EINVAL}: no descriptor here has a length; {@code -EBADF}
+     */
+    public int ftruncate(int fd, long length) {
+        return length < 0 || isOpen(fd) ? -Errno.EINVAL : -Errno.EBADF;
+    }
+
+    private boolean isOpen(int fd) {
+        OpenFile file = descriptors.hold(fd);
+        if (file == null) {
+            return false;
+        }
+        file.letGo();
+        return true;
+    }
+
+    /**
+     * {@code poll(2)} of one descriptor.
+     *
+     * @param fd a descriptor; a negative one is left out
+     * @param events what to wait for
+     * @param timeoutMs milliseconds at most: 0 only looks, a negative number waits without limit
+     * @return which events there are, 0 if none came in time; POLLNVAL (32) if the descriptor is not open; {@code -EINTR} if the
+     *     thread is interrupted, which it then still is
+     */
+    public int poll(int fd, int events, int timeoutMs) {
+        if (fd < 0) {
+            return 0;
+        }
+        OpenFile file = descriptors.hold(fd);
+        if (file == null) {
+            return OpenFile.POLLNVAL;
+        }
+        try {
+            return file.poll(events, timeoutMs < 0 ? -1 : TimeUnit.MILLISECONDS.toNanos(timeoutMs));
+        } finally {
+            file.letGo();
+        }
+    }
+
+    // ---- mappings ----
+
+    /**
+     * {@code mmap(2)}: puts memory that a driver has announced into the process's, at an address of its own choice.
+     *
+     * @param fd a descriptor of {@code /dev/iommu}
+     * @param offset as announced
+     * @param length as announced
+     * @param protection PROT_READ (1), PROT_WRITE (2)
+     * @param flags MAP_SHARED (1)
+     * @return the address; {@code -EBADF}, {@code -EINVAL}, {@code -EACCES}, {@code -EPERM}, {@code -ENXIO} where nothing is announced
+     *     of that length, {@code -ENODEV} for other descriptors
+     */
+    public long mmap(int fd, long offset, long length, int protection, int flags) {
+        int type = flags & MAP_TYPE;
+        if (offset % PAGE != 0 || length <= 0 || type < MAP_SHARED || type > MAP_SHARED_VALIDATE) {
+            return -Errno.EINVAL;
+        }
+        if (length > UserMemory.END) {
+            return -Errno.ENOMEM;
+        }
+        OpenFile file = descriptors.hold(fd);
+        if (file == null) {
+            return -Errno.EBADF;
+        }
+        try {
+            boolean shared = type != MAP_SHARED + 1;
+            if (!file.mayRead() || (shared && (protection & PROT_WRITE) != 0 && !file.mayWrite())) {
+                return -Errno.EACCES;
+            }
+            long pages = (length + PAGE - 1) & -PAGE;
+            OpenFile.Mapping mapping = file.map(offset, pages, protection, shared ? MAP_SHARED : type);
+            synchronized (mapped) {
+                long address = FIRST_MAPPING;
+                for (var each : mapped.entrySet()) {
+                    if (each.getKey() - address >= pages) {
+                        break;
+                    }
+                    address = each.getKey() + each.getValue().length;
+                }
+                memory.map(address, mapping.memory(), (protection & PROT_WRITE) != 0);
+                // A mapping keeps its file open.
+                if (!file.hold()) {
+                    throw new IllegalStateException("a file that is held was released");
+                }
+                mapped.put(address, new Mapped(pages, () -> {
+                    mapping.unmapped().run();
+                    file.letGo();
+                }));
+                return address;
+            }
+        } catch (ErrnoException e) {
+            return -e.errno();
+        } finally {
+            file.letGo();
+        }
+    }
+
+    /**
+     * {@code munmap(2)} of a whole mapping.
+     *
+     * @param address as {@link #mmap} gave it
+     * @param length as it was given
+     * @return 0, also where nothing is mapped; {@code -EINVAL} for a part of a mapping, which the kernel would do
+     */
+    public int munmap(long address, long length) {
+        if (address % PAGE != 0 || length <= 0) {
+            return -Errno.EINVAL;
+        }
+        Mapped gone;
+        synchronized (mapped) {
+            gone = mapped.get(address);
+            if (gone == null) {
+                return 0;
+            }
+            if (gone.length != ((length + PAGE - 1) & -PAGE)) {
+                return -Errno.EINVAL;
+            }
+            mapped.remove(address);
+            memory.unmap(address);
+        }
+        gone.unmapped.run();
+        return 0;
+    }
+
+    /** The process goes away: its mappings and its descriptors, lowest first. */
+    @Override
+    public void close() {
+        List<Mapped> left;
+        synchronized (mapped) {
+            left = List.copyOf(mapped.values());
+            mapped.keySet().forEach(memory::unmap);
+            mapped.clear();
+        }
+        left.forEach(each -> each.unmapped.run());
+        descriptors.removeAll().forEach(OpenFile::letGo);
+    }
+}
