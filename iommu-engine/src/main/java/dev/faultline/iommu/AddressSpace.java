@@ -33,9 +33,6 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
     /** From this many bytes on a range may hold whole tables. */
     private static final long PRUNED_BYTES = 2L << 20;
 
-    /** Where a page of 4 KiB is mapped no table is replaced. */
-    private static final Taken NONE_TAKEN = new Taken();
-
     private static final long CLOSED = Long.MIN_VALUE;
 
     private final Iommu iommu;
@@ -45,7 +42,9 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
     private final Frames frames;
     private final Stations stations;
     private final int number;
+    /** Pages mapped, without those that were filled. */
     private final AtomicLong mapped = new AtomicLong();
+
     private final ReservedRanges reserved = new ReservedRanges();
 
     /** Calls inside, plus {@link #CLOSED}: keeps the tables from going while somebody changes them. */
@@ -319,7 +318,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
      * @return a count that is exact while nobody maps or unmaps
      */
     public long mappedPages() {
-        return mapped.get();
+        return mapped.get() + table.filled();
     }
 
     /**
@@ -382,8 +381,9 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             }
             iommu.iotlb().invalidate(number, Iotlb.ANY_PASID, 0, Iotlb.EVERYTHING);
             iommu.walkCache().invalidate(number, 0, Iotlb.EVERYTHING);
+            table.shut();
             table.close();
-            mapped.set(0);
+            mapped.set(-table.filled());
             iommu.closed(this);
         }
     }
@@ -466,36 +466,15 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
 
     private boolean install(long at, @Nullable MemorySegment content, int access) {
         refuseReserved(at, at);
-        enter();
-        try {
-            if (table.entry(at) != 0) {
-                return false;
-            }
-            long page = frames.allocateOrThrow("a page");
-            boolean installed = false;
-            mapped.incrementAndGet();
-            try {
-                if (content == null) {
-                    frames.zero(page);
-                } else {
-                    MemorySegment.copy(content, 0, frames.memory(), page, Frames.BYTES);
-                }
-                RadixTable.Outcome outcome = table.map(at, page, Frames.SHIFT, access, true, NONE_TAKEN);
-                if (outcome == RadixTable.Outcome.NO_FRAME) {
-                    throw frames.none("a page table");
-                }
-                installed = outcome == RadixTable.Outcome.DONE;
+        return switch (table.fill(at, content, access)) {
+            case DONE -> {
                 settleReserved(at, Frames.BYTES);
-            } finally {
-                if (!installed) {
-                    frames.free(page);
-                    mapped.decrementAndGet();
-                }
+                yield true;
             }
-            return installed;
-        } finally {
-            leave();
-        }
+            case IN_USE -> false;
+            case NO_FRAME -> throw frames.none("a page");
+            case SHUT -> throw closed();
+        };
     }
 
     /**
@@ -614,8 +593,12 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
     private void enter() {
         if (inside.getAndIncrement() < 0) {
             inside.getAndDecrement();
-            throw new IllegalStateException("address space " + number + " is closed");
+            throw closed();
         }
+    }
+
+    private IllegalStateException closed() {
+        return new IllegalStateException("address space " + number + " is closed");
     }
 
     private void leave() {

@@ -29,12 +29,8 @@ public final class Frames {
 
     /** The stack's head: written by every allocate and free. */
     private static final long HEAD_OFFSET = 0;
-    /** How many frames are free; follows the stack, so it may lag by the calls under way. */
-    private static final long FREE_OFFSET = CacheLine.BYTES;
-    /** A page of zeroes to copy from. */
-    private static final long ZEROES_OFFSET = 2L * CacheLine.BYTES;
     /** One int for each frame: the frame below it in the stack plus 1, 0 at the bottom, or {@link #TAKEN}. */
-    private static final long LINKS_OFFSET = ZEROES_OFFSET + BYTES;
+    private static final long LINKS_OFFSET = CacheLine.BYTES;
 
     private static final int TAKEN = -1;
     /** What a freed frame is filled with for tests: as a table's entry it is present and has reserved bits. */
@@ -65,7 +61,6 @@ public final class Frames {
         for (int frame = 0; frame < total; frame++) {
             SharedWords.putInt(words, link(frame), frame + 1 < total ? frame + 2 : 0);
         }
-        SharedWords.putLong(words, FREE_OFFSET, total);
         SharedWords.setLongVolatile(words, HEAD_OFFSET, 1);
     }
 
@@ -90,7 +85,6 @@ public final class Frames {
             int below = SharedWords.getIntOpaque(words, link(frame));
             if (SharedWords.compareAndSetLong(words, HEAD_OFFSET, head, next(head, below))) {
                 SharedWords.setIntOpaque(words, link(frame), TAKEN);
-                SharedWords.getAndAddLong(words, FREE_OFFSET, -1);
                 return (long) frame << SHIFT;
             }
         }
@@ -119,7 +113,6 @@ public final class Frames {
             long head = SharedWords.getLongAcquire(words, HEAD_OFFSET);
             SharedWords.setIntOpaque(words, link(frame), (int) head);
             if (SharedWords.compareAndSetLong(words, HEAD_OFFSET, head, next(head, frame + 1))) {
-                SharedWords.getAndAddLong(words, FREE_OFFSET, 1);
                 return;
             }
         }
@@ -131,12 +124,18 @@ public final class Frames {
     }
 
     /**
-     * How many frames are free.
+     * How many frames are free. They are counted one by one.
      *
      * @return a count that is exact while nobody allocates or frees
      */
     public long freeCount() {
-        return SharedWords.getLongAcquire(words, FREE_OFFSET);
+        long count = 0;
+        int frame = (int) SharedWords.getLongAcquire(words, HEAD_OFFSET);
+        while (frame > 0 && count < total) {
+            count++;
+            frame = SharedWords.getIntOpaque(words, link(frame - 1));
+        }
+        return count;
     }
 
     /**
@@ -182,18 +181,6 @@ public final class Frames {
 
     boolean contains(long address) {
         return address >= 0 && address < memory.byteSize();
-    }
-
-    long allocateOrThrow(String wantedFor) {
-        long address = allocate();
-        if (address < 0) {
-            throw none(wantedFor);
-        }
-        return address;
-    }
-
-    void zero(long address) {
-        MemorySegment.copy(words, ZEROES_OFFSET, memory, address, BYTES);
     }
 
     private static long link(int frame) {

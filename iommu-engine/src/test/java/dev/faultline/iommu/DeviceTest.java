@@ -187,7 +187,7 @@ class DeviceTest {
             long old = table.entry(BASE);
             assertTrue(table.remove(BASE, old));
             long fresh = rig.iommu.frames().allocate();
-            rig.iommu.frames().zero(fresh);
+            rig.iommu.frames().physical().zero(fresh);
             assertEquals(RadixTable.Outcome.DONE, table.map(BASE, fresh, 12, Translation.RIGHTS, true, new Taken()));
             MemorySegment into = rig.bytes(8, 100);
             rig.start(device, Access.READ, BASE, into, 2);

@@ -27,6 +27,9 @@ public final class PhysicalMemory {
         }
     }
 
+    private static final MemorySegment ZEROES =
+            MemorySegment.ofArray(new byte[(int) PAGE_BYTES]).asReadOnly();
+
     private final MemorySegment first;
     private final long firstBytes;
     private volatile Bank[] others = {};
@@ -160,10 +163,10 @@ public final class PhysicalMemory {
     /** Makes a frame all zeroes. */
     public void zero(long frame) {
         if (Long.compareUnsigned(frame, firstBytes) < 0) {
-            first.asSlice(frame, PAGE_BYTES).fill((byte) 0);
+            MemorySegment.copy(ZEROES, 0, first, frame, PAGE_BYTES);
         } else {
             Bank bank = bank(frame);
-            bank.memory.asSlice(frame - bank.base, PAGE_BYTES).fill((byte) 0);
+            MemorySegment.copy(ZEROES, 0, bank.memory, frame - bank.base, PAGE_BYTES);
         }
     }
 

@@ -3,6 +3,7 @@ package dev.faultline.iommu.table;
 import static dev.faultline.iommu.table.PageFormat.LEAF;
 import static dev.faultline.iommu.table.PageFormat.TABLE;
 
+import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -30,8 +31,10 @@ public final class RadixTable {
         DONE,
         /** Something is mapped there, and stays. */
         IN_USE,
-        /** A table is needed, and no frame is free. Tables made on the way stay, empty. */
-        NO_FRAME
+        /** A table or a page is needed, and no frame is free. Tables made on the way stay, empty. */
+        NO_FRAME,
+        /** Nothing may be mapped any more. */
+        SHUT
     }
 
     private static final int ENTRY_LG2 = 3;
@@ -39,6 +42,14 @@ public final class RadixTable {
     private static final long FROZEN = 1L << 58;
     /** With a table's address, present in no format: somebody is replacing the table by a page. */
     private static final long BUSY = 1L << 57;
+
+    // What a descent comes to instead of an item.
+    private static final long NONE_FREE = -1;
+    private static final long LARGER_PAGE = -2;
+    private static final long GOING = -3;
+
+    /** Where a page of 4 KiB is mapped no table is replaced. */
+    private static final Taken NONE_TAKEN = new Taken();
 
     final PageFormat format;
     final PhysicalMemory memory;
@@ -111,15 +122,19 @@ public final class RadixTable {
         long leaf = format.leaf(physical, target, rights, owned);
         int visit = visits.enter();
         try {
-            for (int turn = 0; ; turn++) {
-                Outcome outcome = tryMap(address, target, leaf, taken);
-                if (outcome != null) {
-                    return outcome;
-                }
-                Visits.pause(turn);
-            }
+            return map(address, target, leaf, taken);
         } finally {
             visits.leave(visit);
+        }
+    }
+
+    private Outcome map(long address, int target, long leaf, Taken taken) {
+        for (int turn = 0; ; turn++) {
+            Outcome outcome = tryMap(address, target, leaf, taken);
+            if (outcome != null) {
+                return outcome;
+            }
+            Visits.pause(turn);
         }
     }
 
@@ -153,34 +168,65 @@ public final class RadixTable {
         return Long.SIZE - 1 - Long.numberOfLeadingZeros(sizes & ((2L << fits) - 1));
     }
 
-    /** One descent; null if it met a table that is going, and has to begin again. */
-    private @Nullable Outcome tryMap(long address, int target, long leaf, Taken taken) {
-        long table = root;
-        for (int level = top; level > target; level--) {
-            long slot = format.slot(table, address, level);
-            long entry = memory.entry(slot);
-            if (entry == 0) {
-                long made = frames.allocate();
-                if (made < 0) {
-                    return Outcome.NO_FRAME;
-                }
-                memory.zero(made);
-                if (!memory.replace(slot, 0, format.table(made))) {
-                    frames.free(made);
-                }
-                entry = memory.entry(slot);
+    /**
+     * Maps a page of 4 KiB that is allocated for it and owned by the table.
+     *
+     * @param address a multiple of 4096
+     * @param content what is copied into it, 4096 bytes or more; null for zeroes
+     * @param rights for all requests
+     * @return DONE, IN_USE, NO_FRAME or SHUT
+     */
+    public Outcome fill(long address, @Nullable MemorySegment content, int rights) {
+        int visit = visits.enter();
+        long page = -1;
+        boolean installed = false;
+        try {
+            if (visits.isShut()) {
+                return Outcome.SHUT;
             }
-            if ((entry & tableMask) == tableValue) {
-                table = entry & tableAddressMask;
-            } else if (entry == 0 || goes(entry)) {
-                return null;
-            } else if (format.classify(entry, level) != TABLE) {
-                return Outcome.IN_USE;
+            page = frames.allocate();
+            if (page < 0) {
+                return Outcome.NO_FRAME;
+            }
+            if (content == null) {
+                memory.zero(page);
             } else {
-                table = format.tableAddress(entry);
+                memory.write(page, content, 0, 1L << Translation.PAGE_SHIFT);
+            }
+            long leaf = format.leaf(page, 0, rights, true);
+            // The entry is not looked at before: a load would fetch its line from the device's thread to be read, and
+            // the store
+            // would have to fetch it again. So a page that is there costs one more in vain.
+            Outcome outcome = map(address, 0, leaf, NONE_TAKEN);
+            if (outcome == Outcome.DONE) {
+                installed = true;
+                visits.countFilled(visit);
+            }
+            return outcome;
+        } finally {
+            visits.leave(visit);
+            if (page >= 0 && !installed) {
+                frames.free(page);
             }
         }
-        long slot = format.slot(table, address, target);
+    }
+
+    /** How many pages {@link #fill} has mapped; exact while nobody does. */
+    public long filled() {
+        return visits.filled();
+    }
+
+    /** From now on {@link #fill} maps nothing; waits for those who are just doing so. */
+    public void shut() {
+        visits.shut();
+    }
+
+    /** One descent; null if it met a table that is going, and has to begin again. */
+    private @Nullable Outcome tryMap(long address, int target, long leaf, Taken taken) {
+        long slot = slotFor(address, target);
+        if (slot < 0) {
+            return slot == NONE_FREE ? Outcome.NO_FRAME : slot == LARGER_PAGE ? Outcome.IN_USE : null;
+        }
         while (!memory.replace(slot, 0, leaf)) {
             long entry = memory.entry(slot);
             if (goes(entry)) {
@@ -201,6 +247,36 @@ public final class RadixTable {
             }
         }
         return Outcome.DONE;
+    }
+
+    /** Where an address's item of a level is, making the tables on the way: {@link #NONE_FREE}, {@link #LARGER_PAGE} or {@link #GOING} if there is none. */
+    private long slotFor(long address, int target) {
+        long table = root;
+        for (int level = top; level > target; level--) {
+            long slot = format.slot(table, address, level);
+            long entry = memory.entry(slot);
+            if (entry == 0) {
+                long made = frames.allocate();
+                if (made < 0) {
+                    return NONE_FREE;
+                }
+                memory.zero(made);
+                if (!memory.replace(slot, 0, format.table(made))) {
+                    frames.free(made);
+                }
+                entry = memory.entry(slot);
+            }
+            if ((entry & tableMask) == tableValue) {
+                table = entry & tableAddressMask;
+            } else if (entry == 0 || goes(entry)) {
+                return GOING;
+            } else if (format.classify(entry, level) != TABLE) {
+                return LARGER_PAGE;
+            } else {
+                table = format.tableAddress(entry);
+            }
+        }
+        return format.slot(table, address, target);
     }
 
     private Outcome replaceTable(long slot, long entry, int target, long leaf, Taken taken) {

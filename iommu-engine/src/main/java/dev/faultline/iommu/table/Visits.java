@@ -1,5 +1,6 @@
 package dev.faultline.iommu.table;
 
+import dev.faultline.ffm.SharedWords;
 import java.util.concurrent.atomic.AtomicLongArray;
 import java.util.concurrent.locks.LockSupport;
 
@@ -7,52 +8,101 @@ import java.util.concurrent.locks.LockSupport;
  * Who stands in a table to change it, and when all who stood there have left: a table taken out is used for something else only
  * then. Walks for devices are not counted here; their threads are waited for by whoever invalidates.
  *
- * <p>Threads: any. Progress: {@link #enter} and {@link #leave} wait-free; {@link #awaitEarlier} waits for visits, which are
- * short, and is not called from inside one.
+ * <p>Threads: any. Progress: {@link #enter} is lock-free as long as fewer threads than slots are inside, of which there are several for
+ * each processor; {@link #leave} is wait-free; {@link #awaitEarlier} waits for visits, which are short, and is not called from inside one.
  *
- * <p>Counts for two phases, each in stripes so that mappers seldom share a line. A visitor counts itself into the phase it reads.
- * One who waits turns the phase and waits for the old one's count to become 0, twice: a visitor may read the phase, and count
- * itself only after the turn and the look. If so it began to read tables after that look, and sees what was taken out. The
- * second turn waits for those who did the same with the other phase, at an earlier turn. Counting is a full fence, so no read of
- * a table moves before it.
+ * <p>A visitor has a slot to itself, the same one each time if nobody else took it, so that threads seldom share a line. Its word is odd
+ * while somebody is inside, and grows with each visit:
+ *
+ * <pre>
+ *  visitor                                   who waits
+ *  even to odd, by compare-and-set           take the table out of the one above
+ *  read tables, change items                 full fence
+ *  odd to even, release                      load each word: odd, then wait until it is another
+ * </pre>
+ *
+ * <p>The compare-and-set is a full fence: no read of a table moves before it. So either the visit is seen here, or it began to read
+ * after the table was taken out. The release keeps the visitor's stores to items before the word that says it has left.
  */
 final class Visits {
-    private static final int STRIPES = 8;
-    private static final int PHASES = 2;
-    /** Longs from one count to the next, and before the first: no two share a line. */
+    private static final int LEAST_SLOTS = 8;
+    private static final int MOST_SLOTS = 128;
+    private static final int SLOTS_PER_PROCESSOR = 4;
+    /** Longs from one slot to the next, and before the first: no two share a line. */
     private static final int APART = 16;
+    /** Of a slot: pages that its visitors have filled. Written by who is inside, read by anybody. */
+    private static final int FILLED = 1;
 
     private static final int SPINS = 200;
     private static final int YIELDS = 1000;
     private static final long NAP_NS = 50_000;
 
-    private final AtomicLongArray counts = new AtomicLongArray((STRIPES * PHASES + 2) * APART);
-    private volatile int phase;
+    private final int slots;
+    private final AtomicLongArray words;
 
-    /** Begins a visit. */
+    /** Nobody may enter any more. Written once; read by a visitor after it has taken a slot, so that who shuts sees it or is seen. */
+    private volatile boolean shut;
+
+    Visits() {
+        int wanted = SLOTS_PER_PROCESSOR * Runtime.getRuntime().availableProcessors();
+        slots = Integer.highestOneBit(Math.clamp(wanted, LEAST_SLOTS, MOST_SLOTS));
+        words = new AtomicLongArray((slots + 2) * APART);
+    }
+
+    /** Begins a visit. Also after {@link #shut}: see {@link #isShut}. */
     int enter() {
-        int stripe = (int) Thread.currentThread().threadId() & (STRIPES - 1);
-        int at = at(stripe, phase & 1);
-        counts.getAndIncrement(at);
-        return at;
+        int first = (int) Thread.currentThread().threadId();
+        for (int turn = 0; ; turn++) {
+            int at = at(first + turn & slots - 1);
+            long now = words.getOpaque(at);
+            if ((now & 1) == 0 && words.compareAndSet(at, now, now + 1)) {
+                return at;
+            }
+            if (turn >= slots) {
+                pause(turn - slots);
+            }
+        }
     }
 
     /** Ends it. */
     void leave(int entered) {
-        counts.getAndDecrement(entered);
+        words.setRelease(entered, words.getPlain(entered) + 1);
+    }
+
+    /** From inside: one page more. */
+    void countFilled(int entered) {
+        words.setOpaque(entered + FILLED, words.getPlain(entered + FILLED) + 1);
+    }
+
+    /** How many pages were filled; exact while nobody fills. */
+    long filled() {
+        long sum = 0;
+        for (int slot = 0; slot < slots; slot++) {
+            sum += words.getOpaque(at(slot) + FILLED);
+        }
+        return sum;
     }
 
     /** Waits until every visit that began before is over. */
-    synchronized void awaitEarlier() {
-        for (int turn = 0; turn < PHASES; turn++) {
-            int old = phase & 1;
-            phase = phase + 1;
-            for (int stripe = 0; stripe < STRIPES; stripe++) {
-                for (int i = 0; counts.get(at(stripe, old)) != 0; i++) {
-                    pause(i);
-                }
+    void awaitEarlier() {
+        SharedWords.fullFence();
+        for (int slot = 0; slot < slots; slot++) {
+            long seen = words.getAcquire(at(slot));
+            for (int i = 0; (seen & 1) != 0 && words.getAcquire(at(slot)) == seen; i++) {
+                pause(i);
             }
         }
+    }
+
+    /** Who enters from now on sees that it may change nothing; waits until everybody else has left. */
+    void shut() {
+        shut = true;
+        awaitEarlier();
+    }
+
+    /** From inside: whether nothing may be changed any more. */
+    boolean isShut() {
+        return shut;
     }
 
     @SuppressWarnings("ThreadPriorityCheck") // only a hint: progress is made by whoever is waited for
@@ -66,7 +116,7 @@ final class Visits {
         }
     }
 
-    private static int at(int stripe, int which) {
-        return (stripe * PHASES + which + 1) * APART;
+    private static int at(int slot) {
+        return (slot + 1) * APART;
     }
 }
