@@ -4,7 +4,7 @@ import dev.faultline.ffm.Errno;
 import dev.faultline.ring.UserMemory;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
-import java.util.Arrays;
+import java.nio.ByteOrder;
 
 /**
  * Data of a type that only a driver knows, where the program has put it: the kernel's {@code iommu_user_data}.
@@ -28,8 +28,12 @@ public record UserData(UserMemory memory, int type, long address, int length) {
      */
     public ByteBuffer read(int wanted, int least, int full) throws ErrnoException {
         check(wanted, least, full);
-        ByteBuffer given = Call.copyIn(memory, address, length);
-        return ByteBuffer.wrap(Arrays.copyOf(given.array(), full)).order(given.order());
+        byte[] bytes = new byte[full];
+        if (UserMemory.isOutside(address, length)
+                || memory.copyIn(address, MemorySegment.ofArray(bytes).asSlice(0, length)) < length) {
+            throw new ErrnoException(Errno.EFAULT, "data_uptr", "memory that can be read");
+        }
+        return ByteBuffer.wrap(bytes).order(ByteOrder.nativeOrder());
     }
 
     /**
