@@ -186,7 +186,7 @@ public final class RadixTable {
             }
             page = frames.allocate();
             if (page < 0) {
-                return Outcome.NO_FRAME;
+                return leafLevel(address) < 0 ? Outcome.NO_FRAME : Outcome.IN_USE;
             }
             if (content == null) {
                 memory.zero(page);
