@@ -1,0 +1,806 @@
+package dev.faultline.iommu;
+
+import dev.faultline.ffm.PageFaultLayout;
+import java.util.ArrayList;
+import java.util.IdentityHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The map of an address space: which memory lies at which addresses, shown by every {@link AreaTable} that joined. What may be
+ * mapped where follows from reserved ranges, which belong to whoever has them; from allowed ranges, which bind automatic placement
+ * only; and from the alignment, which is the largest that a table or a user asks for. Linux calls it an I/O page table.
+ *
+ * <p>Threads: any. It is a control path, so it takes locks: a short one round each look and change, and one that many hold together
+ * while areas are shown and hidden, which may wait for devices, and that a table's coming or going needs for itself. Ownership: it
+ * owns no memory. Units: bytes; addresses are 64 bits, unsigned. Errors: {@link AreaResult}; nothing is thrown for what a program can
+ * do wrong. Source: the rules are those of Linux, {@code drivers/iommu/iommufd/io_pagetable.c}.
+ */
+public final class Areas {
+    /** The system's page: what memory is held in, and what an alignment is at most. */
+    public static final int PAGE_BYTES = 4096;
+
+    /** Placement keeps an alignment of up to this, so that large pages fit. */
+    private static final long LARGEST_ALIGNMENT = 2L << 20;
+
+    private static final int ASKED_AT_MOST = 100;
+
+    /** How often to yield before sleeping, for who waits until nobody shows or hides an area. */
+    private static final int YIELDS = 100;
+
+    private static final long NAP_NS = 20_000;
+
+    /** A part of some memory, to be mapped. */
+    record Piece(Backing backing, long offset, long bytes) {}
+
+    /**
+     * How a mapping ended.
+     *
+     * @param result {@link AreaResult#DONE} or why nothing is mapped
+     * @param address where it is; as it was asked for if there is no mapping
+     */
+    public record Mapped(AreaResult result, long address) {}
+
+    /**
+     * How unmapping ended.
+     *
+     * @param result {@link AreaResult#DONE} or why it stopped
+     * @param bytes what is mapped no more, in either case
+     */
+    public record Unmapped(AreaResult result, long bytes) {}
+
+    /** Gets areas one after the other. */
+    interface Visitor {
+        /** The part of an area that is asked for; DONE to go on. */
+        AreaResult visit(Area area, long first, long last);
+    }
+
+    /** Shared by those that show and hide areas, alone for who changes {@link #tables}. */
+    private final ReentrantReadWriteLock shown = new ReentrantReadWriteLock();
+
+    // Guarded by this.
+    private final TreeMap<Long, Area> areas = new TreeMap<>(Long::compareUnsigned);
+    private final IdentityHashMap<Object, List<IovaRange>> reserved = new IdentityHashMap<>();
+    private final IdentityHashMap<AreaUser, AtomicInteger> users = new IdentityHashMap<>();
+    private List<IovaRange> allowed = List.of();
+    private List<IovaRange> merged = List.of();
+    private boolean largePages = true;
+    private long alignment = 1;
+
+    /** Written with both locks; read with either. */
+    private final List<AreaTable> tables = new ArrayList<>();
+
+    /** All addresses, nothing mapped. */
+    public Areas() {}
+
+    // Mapping.
+
+    /**
+     * Maps memory at an address.
+     *
+     * @param backing the memory
+     * @param offset where in it, from the beginning of its first page
+     * @param bytes how much of it
+     * @param access {@link PageFaultLayout#PERM_READ}, {@link PageFaultLayout#PERM_WRITE} or both
+     * @param address where
+     * @return REFUSED, WRAPS, RESERVED, TAKEN, DENIED, or what holding or showing it said
+     */
+    public Mapped map(Backing backing, long offset, long bytes, int access, long address) {
+        return insert(List.of(new Piece(backing, offset, bytes)), bytes, access, address, false);
+    }
+
+    /**
+     * Maps memory where there is room.
+     *
+     * @param backing the memory
+     * @param offset where in it, from the beginning of its first page
+     * @param bytes how much of it
+     * @param access {@link PageFaultLayout#PERM_READ}, {@link PageFaultLayout#PERM_WRITE} or both
+     * @return as {@link #map}, and NO_SPACE
+     */
+    public Mapped place(Backing backing, long offset, long bytes, int access) {
+        return insert(List.of(new Piece(backing, offset, bytes)), bytes, access, 0, true);
+    }
+
+    /**
+     * What is mapped in a range, to be mapped elsewhere too.
+     *
+     * @param first the first address
+     * @param bytes how much
+     * @return what was found, or why it can not be copied
+     */
+    public Copy copy(long first, long bytes) {
+        List<Piece> pieces = new ArrayList<>();
+        AreaResult result = visit(first, bytes, (area, from, to) -> {
+            pieces.add(new Piece(area.backing(), area.offsetOf(from), to - from + 1));
+            return AreaResult.DONE;
+        });
+        return new Copy(result, pieces, bytes);
+    }
+
+    /** Part of the map of an address space. */
+    public static final class Copy {
+        private final AreaResult result;
+        private final List<Piece> pieces;
+        private final long bytes;
+
+        Copy(AreaResult result, List<Piece> pieces, long bytes) {
+            this.result = result;
+            this.pieces = pieces;
+            this.bytes = bytes;
+        }
+
+        /**
+         * Whether there is something to map.
+         *
+         * @return DONE; REFUSED for nothing, WRAPS, or NOT_MAPPED if the range has a hole
+         */
+        public AreaResult result() {
+            return result;
+        }
+
+        /**
+         * Maps it at an address.
+         *
+         * @param to which map
+         * @param access {@link PageFaultLayout#PERM_READ}, {@link PageFaultLayout#PERM_WRITE} or both
+         * @param address where
+         * @return as {@link Areas#map}
+         */
+        public Mapped map(Areas to, int access, long address) {
+            return result == AreaResult.DONE
+                    ? to.insert(pieces, bytes, access, address, false)
+                    : new Mapped(result, address);
+        }
+
+        /**
+         * Maps it where there is room.
+         *
+         * @param to which map
+         * @param access {@link PageFaultLayout#PERM_READ}, {@link PageFaultLayout#PERM_WRITE} or both
+         * @return as {@link Areas#place}
+         */
+        public Mapped place(Areas to, int access) {
+            return result == AreaResult.DONE ? to.insert(pieces, bytes, access, 0, true) : new Mapped(result, 0);
+        }
+    }
+
+    private Mapped insert(List<Piece> pieces, long bytes, int access, long wanted, boolean anywhere) {
+        if ((access & (PageFaultLayout.PERM_READ | PageFaultLayout.PERM_WRITE)) == 0
+                || (access & ~(PageFaultLayout.PERM_READ | PageFaultLayout.PERM_WRITE)) != 0) {
+            return new Mapped(AreaResult.REFUSED, wanted);
+        }
+        List<Area> made = new ArrayList<>();
+        long address = wanted;
+        shown.readLock().lock();
+        try {
+            synchronized (this) {
+                AreaResult result = bytes == 0 || (bytes & (alignment - 1)) != 0 ? AreaResult.REFUSED : AreaResult.DONE;
+                if (result == AreaResult.DONE && anywhere) {
+                    Piece first = pieces.getFirst();
+                    Mapped found = findPlace(first.backing.origin() + first.offset, bytes);
+                    result = found.result;
+                    address = found.address;
+                } else if (result == AreaResult.DONE) {
+                    result = check(address, bytes);
+                }
+                long at = address;
+                for (Piece piece : pieces) {
+                    if (result != AreaResult.DONE) {
+                        break;
+                    }
+                    result = checkMemory(piece, access);
+                    if (result == AreaResult.DONE) {
+                        Area area = new Area(at, at + piece.bytes - 1, access, piece.backing, piece.offset);
+                        areas.put(at, area);
+                        made.add(area);
+                        at += piece.bytes;
+                    }
+                }
+                if (result != AreaResult.DONE) {
+                    made.forEach(area -> areas.remove(area.first()));
+                    return new Mapped(result, wanted);
+                }
+            }
+            AreaResult result = AreaResult.REFUSED;
+            try {
+                result = showAll(made);
+            } finally {
+                synchronized (this) {
+                    if (result == AreaResult.DONE) {
+                        made.forEach(area -> area.settled = true);
+                    } else {
+                        made.forEach(area -> areas.remove(area.first()));
+                    }
+                }
+            }
+            return new Mapped(result, result == AreaResult.DONE ? address : wanted);
+        } finally {
+            shown.readLock().unlock();
+        }
+    }
+
+    private AreaResult checkMemory(Piece piece, int access) {
+        if ((access & PageFaultLayout.PERM_WRITE) != 0 && !piece.backing.writable()) {
+            return AreaResult.DENIED;
+        }
+        return (piece.offset % PAGE_BYTES & (alignment - 1)) == 0 ? AreaResult.DONE : AreaResult.REFUSED;
+    }
+
+    private AreaResult check(long address, long bytes) {
+        if ((address & (alignment - 1)) != 0) {
+            return AreaResult.REFUSED;
+        }
+        long last = address + bytes - 1;
+        if (Long.compareUnsigned(last, address) < 0) {
+            return AreaResult.WRAPS;
+        }
+        if (isReserved(address, last)) {
+            return AreaResult.RESERVED;
+        }
+        return isMapped(address, last) ? AreaResult.TAKEN : AreaResult.DONE;
+    }
+
+    private Mapped findPlace(long memory, long bytes) {
+        if (Long.compareUnsigned(bytes, Long.MAX_VALUE) >= 0) {
+            return new Mapped(AreaResult.WRAPS, 0);
+        }
+        long power = bytes == 1 ? 1 : Long.highestOneBit(bytes - 1) << 1;
+        long wanted = memory == 0 ? power : smaller(power, Long.lowestOneBit(memory));
+        long aligned = smaller(wanted, LARGEST_ALIGNMENT);
+        if (aligned < alignment) {
+            return new Mapped(AreaResult.REFUSED, 0);
+        }
+        long first = PAGE_BYTES;
+        long last = -1L - PAGE_BYTES;
+        List<IovaRange> within =
+                allowed.isEmpty() ? List.of(new IovaRange(first, last)) : Spans.merged(allowed, first, last);
+        for (IovaRange range : within) {
+            Long found = Spans.place(range, merged, areas, bytes, aligned, memory & (PAGE_BYTES - 1));
+            if (found != null) {
+                return new Mapped(AreaResult.DONE, found);
+            }
+        }
+        return new Mapped(AreaResult.NO_SPACE, 0);
+    }
+
+    private static long smaller(long a, long b) {
+        return Long.compareUnsigned(a, b) <= 0 ? a : b;
+    }
+
+    /** Shows areas in all tables, or none of them in any. Held: {@link #shown}. */
+    private AreaResult showAll(List<Area> made) {
+        if (tables.isEmpty()) {
+            return AreaResult.DONE;
+        }
+        for (int i = 0; i < made.size(); i++) {
+            Area area = made.get(i);
+            AreaResult result = hold(area);
+            for (int t = 0; result == AreaResult.DONE && t < tables.size(); t++) {
+                result = show(tables.get(t), area);
+                if (result != AreaResult.DONE) {
+                    hideAndLetGo(area, t);
+                }
+            }
+            if (result != AreaResult.DONE) {
+                for (int before = 0; before < i; before++) {
+                    hideAndLetGo(made.get(before), tables.size());
+                }
+                return result;
+            }
+        }
+        return AreaResult.DONE;
+    }
+
+    private static AreaResult show(AreaTable table, Area area) {
+        return area.backing().isRevoked() ? AreaResult.DONE : table.show(area);
+    }
+
+    private static AreaResult hold(Area area) {
+        if (!area.backing().isRevoked()) {
+            AreaResult result = area.backing().hold(area.firstPage(), area.lastPage());
+            if (result != AreaResult.DONE) {
+                return result;
+            }
+            area.held = true;
+        }
+        area.shown = true;
+        return AreaResult.DONE;
+    }
+
+    /** From the first tables of the list. */
+    private void hideAndLetGo(Area area, int count) {
+        for (int i = 0; i < count; i++) {
+            tables.get(i).hide(area);
+        }
+        letGo(area);
+    }
+
+    private static void letGo(Area area) {
+        if (area.held) {
+            area.backing().release(area.firstPage(), area.lastPage());
+            area.held = false;
+        }
+        area.shown = false;
+    }
+
+    // Unmapping.
+
+    /**
+     * Unmaps every area in a range. One that the range would cut stops it, and those before it are gone then.
+     *
+     * @param first the first address
+     * @param bytes how far
+     * @return REFUSED for an empty range, WRAPS, NOT_MAPPED for one that would be cut or if nothing was there, BUSY, or NOT_LET_GO
+     */
+    public Unmapped unmap(long first, long bytes) {
+        if (bytes == 0) {
+            return new Unmapped(AreaResult.REFUSED, 0);
+        }
+        long last = first + bytes - 1;
+        if (Long.compareUnsigned(last, first) < 0) {
+            return new Unmapped(AreaResult.WRAPS, 0);
+        }
+        Unmapped done = remove(first, last);
+        return done.result == AreaResult.DONE && done.bytes == 0 ? new Unmapped(AreaResult.NOT_MAPPED, 0) : done;
+    }
+
+    /**
+     * Unmaps everything.
+     *
+     * @return DONE also if nothing was mapped; BUSY or NOT_LET_GO
+     */
+    public Unmapped unmapAll() {
+        return remove(0, -1);
+    }
+
+    private Unmapped remove(long from, long last) {
+        long first = from;
+        long bytes = 0;
+        int asked = 0;
+        while (true) {
+            Area area;
+            boolean askUsers;
+            shown.readLock().lock();
+            try {
+                synchronized (this) {
+                    area = firstIn(first, last);
+                    if (area == null) {
+                        return new Unmapped(AreaResult.DONE, bytes);
+                    }
+                    if (!area.settled || area.locks > 0) {
+                        return new Unmapped(AreaResult.BUSY, bytes);
+                    }
+                    if (Long.compareUnsigned(area.first(), first) < 0 || Long.compareUnsigned(area.last(), last) > 0) {
+                        return new Unmapped(AreaResult.NOT_MAPPED, bytes);
+                    }
+                    asked = area.first() == first ? asked : 0;
+                    askUsers = area.pins > 0;
+                    if (askUsers) {
+                        area.leaving = true;
+                    } else {
+                        area.settled = false;
+                    }
+                }
+                if (!askUsers) {
+                    takeAway(area);
+                    bytes += area.bytes();
+                }
+            } finally {
+                shown.readLock().unlock();
+            }
+            if (askUsers) {
+                first = area.first();
+                tellUsers(area);
+                if (++asked > ASKED_AT_MOST) {
+                    return new Unmapped(AreaResult.NOT_LET_GO, bytes);
+                }
+            } else if (Long.compareUnsigned(area.last(), last) >= 0) {
+                return new Unmapped(AreaResult.DONE, bytes);
+            } else {
+                first = area.last() + 1;
+            }
+        }
+    }
+
+    private void takeAway(Area area) {
+        boolean gone = false;
+        try {
+            if (area.shown) {
+                hideAndLetGo(area, tables.size());
+            }
+            gone = true;
+        } finally {
+            synchronized (this) {
+                if (gone) {
+                    areas.remove(area.first());
+                } else {
+                    // A device did not let go in time: it stays, and may be unmapped again.
+                    area.settled = true;
+                }
+            }
+        }
+    }
+
+    // Tables.
+
+    /**
+     * Makes a table show what is mapped, from now on.
+     *
+     * @param table one that joined nothing
+     * @return REFUSED if its smallest page is larger than the system's; IN_USE if an area is not aligned for it, or an area or an
+     *     allowed range lies outside of its aperture; or what holding or showing an area said
+     */
+    public AreaResult join(AreaTable table) {
+        return alone(() -> {
+            long smallest = Math.max(Long.lowestOneBit(table.pageSizes()), alignment);
+            if (smallest > PAGE_BYTES || smallest <= 0) {
+                return AreaResult.REFUSED;
+            }
+            if (smallest != alignment && !isAligned(smallest)) {
+                return AreaResult.IN_USE;
+            }
+            AreaResult result = AreaResult.DONE;
+            if (table.firstAddress() != 0) {
+                result = reserve(table, 0, table.firstAddress() - 1);
+            }
+            if (result == AreaResult.DONE && table.lastAddress() != -1) {
+                result = reserve(table, table.lastAddress() + 1, -1);
+            }
+            if (result == AreaResult.DONE) {
+                result = fill(table);
+            }
+            if (result != AreaResult.DONE) {
+                release(table);
+                return result;
+            }
+            alignment = smallest;
+            tables.add(table);
+            return AreaResult.DONE;
+        });
+    }
+
+    /**
+     * Makes a table show nothing any more.
+     *
+     * @param table one that joined
+     */
+    public void leave(AreaTable table) {
+        var _ = alone(() -> {
+            if (!tables.remove(table)) {
+                return AreaResult.NOT_MAPPED;
+            }
+            for (Area area : areas.values()) {
+                table.hide(area);
+                if (tables.isEmpty() && area.shown) {
+                    letGo(area);
+                }
+            }
+            release(table);
+            alignment = neededAlignment();
+            return AreaResult.DONE;
+        });
+    }
+
+    /** Shows no more what has been revoked. */
+    public void hideRevoked() {
+        var _ = alone(() -> {
+            for (Area area : areas.values()) {
+                if (area.held && area.backing().isRevoked()) {
+                    hideAndLetGo(area, tables.size());
+                    area.shown = true;
+                }
+            }
+            return AreaResult.DONE;
+        });
+    }
+
+    private AreaResult fill(AreaTable table) {
+        List<Area> done = new ArrayList<>();
+        for (Area area : areas.values()) {
+            AreaResult result = area.shown ? AreaResult.DONE : hold(area);
+            if (result == AreaResult.DONE) {
+                result = show(table, area);
+                done.add(area);
+            }
+            if (result != AreaResult.DONE) {
+                for (Area undo : done) {
+                    table.hide(undo);
+                    if (tables.isEmpty()) {
+                        letGo(undo);
+                    }
+                }
+                return result;
+            }
+        }
+        return AreaResult.DONE;
+    }
+
+    /**
+     * Does something while no area is being shown or hidden. It does not queue for that: a queue would keep out a thread that
+     * steps a device, for which another one waits that unmaps.
+     */
+    private AreaResult alone(Supplier<AreaResult> change) {
+        for (int i = 0; !shown.writeLock().tryLock(); i++) {
+            if (i < YIELDS) {
+                Thread.yield();
+            } else {
+                LockSupport.parkNanos(NAP_NS);
+            }
+        }
+        try {
+            synchronized (this) {
+                return change.get();
+            }
+        } finally {
+            shown.writeLock().unlock();
+        }
+    }
+
+    // Ranges.
+
+    /**
+     * What may be mapped at all: what is not reserved.
+     *
+     * @return ranges, sorted
+     */
+    public synchronized List<IovaRange> ranges() {
+        return Spans.holes(merged, 0, -1);
+    }
+
+    /**
+     * What addresses and lengths have to be multiples of.
+     *
+     * @return a power of two, 1 to {@link #PAGE_BYTES}
+     */
+    public synchronized long alignment() {
+        return alignment;
+    }
+
+    /**
+     * Says where automatic placement may go, in place of what was said before. What is mapped elsewhere stays.
+     *
+     * @param ranges none for everywhere; each of two addresses or more, and none over another
+     * @return REFUSED for a range that is none of these, IN_USE for one that reaches into a reserved range
+     */
+    public synchronized AreaResult allow(List<IovaRange> ranges) {
+        for (int i = 0; i < ranges.size(); i++) {
+            IovaRange range = ranges.get(i);
+            if (Long.compareUnsigned(range.first(), range.last()) >= 0) {
+                return AreaResult.REFUSED;
+            }
+        }
+        List<IovaRange> sorted = new ArrayList<>(ranges);
+        sorted.sort((a, b) -> Long.compareUnsigned(a.first(), b.first()));
+        for (int i = 1; i < sorted.size(); i++) {
+            if (Long.compareUnsigned(sorted.get(i).first(), sorted.get(i - 1).last()) <= 0) {
+                return AreaResult.REFUSED;
+            }
+        }
+        for (IovaRange range : sorted) {
+            if (isReserved(range.first(), range.last())) {
+                return AreaResult.IN_USE;
+            }
+        }
+        allowed = List.copyOf(sorted);
+        return AreaResult.DONE;
+    }
+
+    /**
+     * Keeps mappings out of a range.
+     *
+     * @param owner whose range it is
+     * @param first the first address
+     * @param last the last one
+     * @return IN_USE if something is mapped there, or it is allowed
+     */
+    public synchronized AreaResult reserve(Object owner, long first, long last) {
+        if (isMapped(first, last) || allowed.stream().anyMatch(range -> range.overlaps(first, last))) {
+            return AreaResult.IN_USE;
+        }
+        reserved.computeIfAbsent(owner, _ -> new ArrayList<>()).add(new IovaRange(first, last));
+        mergeReserved();
+        return AreaResult.DONE;
+    }
+
+    /**
+     * Reserves no more for somebody.
+     *
+     * @param owner whose ranges they are
+     */
+    public synchronized void release(Object owner) {
+        if (reserved.remove(owner) != null) {
+            mergeReserved();
+        }
+    }
+
+    private void mergeReserved() {
+        List<IovaRange> all = new ArrayList<>();
+        reserved.values().forEach(all::addAll);
+        merged = Spans.merged(all, 0, -1);
+    }
+
+    private boolean isReserved(long first, long last) {
+        return merged.stream().anyMatch(range -> range.overlaps(first, last));
+    }
+
+    // Pages.
+
+    /**
+     * Whether areas may be shown by pages larger than the system's.
+     *
+     * @return true unless it was forbidden
+     */
+    public synchronized boolean largePages() {
+        return largePages;
+    }
+
+    /**
+     * Permits or forbids pages larger than the system's.
+     *
+     * @param permitted which
+     * @return forbidding: REFUSED if a table shows an area already, IN_USE if an area is not aligned to the system's page
+     */
+    public AreaResult largePages(boolean permitted) {
+        return alone(() -> {
+            if (!permitted && largePages && !tables.isEmpty() && !areas.isEmpty()) {
+                return AreaResult.REFUSED;
+            }
+            if (!permitted && largePages && alignment < PAGE_BYTES && !isAligned(PAGE_BYTES)) {
+                return AreaResult.IN_USE;
+            }
+            largePages = permitted;
+            alignment = neededAlignment();
+            return AreaResult.DONE;
+        });
+    }
+
+    private long neededAlignment() {
+        long needed = largePages ? 1 : PAGE_BYTES;
+        for (AreaTable table : tables) {
+            needed = Math.max(needed, Long.lowestOneBit(table.pageSizes()));
+        }
+        for (AreaUser user : users.keySet()) {
+            needed = Math.max(needed, user.alignment());
+        }
+        return needed;
+    }
+
+    private boolean isAligned(long to) {
+        for (Area area : areas.values()) {
+            if (((area.first() | area.bytes() | area.offsetOf(area.first()) % PAGE_BYTES) & (to - 1)) != 0) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    // Users.
+
+    /**
+     * Tells somebody from now on of areas that go.
+     *
+     * @param user who has not been added, or has been removed as often
+     * @return IN_USE if an area is not aligned for it
+     */
+    public AreaResult add(AreaUser user) {
+        return alone(() -> {
+            if (user.alignment() > alignment && !isAligned(user.alignment())) {
+                return AreaResult.IN_USE;
+            }
+            users.computeIfAbsent(user, _ -> new AtomicInteger()).incrementAndGet();
+            alignment = neededAlignment();
+            return AreaResult.DONE;
+        });
+    }
+
+    /**
+     * Tells somebody nothing more.
+     *
+     * @param user who was added, and has nothing pinned
+     */
+    public void remove(AreaUser user) {
+        var _ = alone(() -> {
+            AtomicInteger count = users.get(user);
+            if (count != null && count.decrementAndGet() == 0) {
+                users.remove(user);
+            }
+            alignment = neededAlignment();
+            return AreaResult.DONE;
+        });
+    }
+
+    private void tellUsers(Area area) {
+        List<AreaUser> now;
+        synchronized (this) {
+            now = List.copyOf(users.keySet());
+        }
+        now.forEach(user -> user.unmapping(area.first(), area.last()));
+    }
+
+    // Looking.
+
+    /**
+     * The area at an address.
+     *
+     * @param address which
+     * @return null if nothing is mapped there, or it is just being made or taken away
+     */
+    public synchronized @Nullable Area find(long address) {
+        Map.Entry<Long, Area> at = areas.floorEntry(address);
+        Area area = at == null ? null : at.getValue();
+        return area != null && area.settled && Long.compareUnsigned(area.last(), address) >= 0 ? area : null;
+    }
+
+    /**
+     * All areas.
+     *
+     * @return those that are mapped now, in the order of their addresses
+     */
+    public synchronized List<Area> all() {
+        return List.copyOf(areas.values());
+    }
+
+    /**
+     * Whether all that is mapped is of files, which belong to no process.
+     *
+     * @return BUSY if an area is just being made or taken away, REFUSED if one is of something else
+     */
+    public synchronized AreaResult onlyFiles() {
+        for (Area area : areas.values()) {
+            if (!area.settled) {
+                return AreaResult.BUSY;
+            }
+            if (!area.backing().isFile()) {
+                return AreaResult.REFUSED;
+            }
+        }
+        return AreaResult.DONE;
+    }
+
+    /**
+     * Goes through a range, area by area, with nothing between them. Held: the short lock.
+     *
+     * @return what the visitor said if it was not DONE; REFUSED for an empty range, WRAPS, NOT_MAPPED where there is a hole
+     */
+    synchronized AreaResult visit(long first, long bytes, Visitor visitor) {
+        if (bytes == 0) {
+            return AreaResult.REFUSED;
+        }
+        long last = first + bytes - 1;
+        if (Long.compareUnsigned(last, first) < 0) {
+            return AreaResult.WRAPS;
+        }
+        long at = first;
+        while (true) {
+            Area area = find(at);
+            if (area == null) {
+                return AreaResult.NOT_MAPPED;
+            }
+            boolean end = Long.compareUnsigned(area.last(), last) >= 0;
+            AreaResult result = visitor.visit(area, at, end ? last : area.last());
+            if (result != AreaResult.DONE || end) {
+                return result;
+            }
+            at = area.last() + 1;
+        }
+    }
+
+    private @Nullable Area firstIn(long first, long last) {
+        Map.Entry<Long, Area> at = areas.floorEntry(first);
+        if (at == null || Long.compareUnsigned(at.getValue().last(), first) < 0) {
+            at = areas.higherEntry(first);
+        }
+        return at == null || Long.compareUnsigned(at.getKey(), last) > 0 ? null : at.getValue();
+    }
+
+    private boolean isMapped(long first, long last) {
+        return firstIn(first, last) != null;
+    }
+}
