@@ -19,7 +19,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
         mixinStandardHelpOptions = true,
         version = "faultline " + Faultline.VERSION,
         synopsisSubcommandLabel = "COMMAND",
-        subcommands = {ReplayCommand.class, DoctorCommand.class, ExplainCommand.class},
+        subcommands = {ReplayCommand.class, ConformCommand.class, DoctorCommand.class, ExplainCommand.class},
         footer = {
             "  lab     Measures the fault queue and the engine's loop against other queues.",
             "",

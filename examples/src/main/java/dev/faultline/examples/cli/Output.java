@@ -52,6 +52,15 @@ public final class Output {
     }
 
     /**
+     * Whether only what went wrong is to be printed.
+     *
+     * @return true with {@code --quiet}
+     */
+    public boolean isQuiet() {
+        return quiet;
+    }
+
+    /**
      * Says what came out: the object with {@code --json}, else the table.
      *
      * @param command the command's name

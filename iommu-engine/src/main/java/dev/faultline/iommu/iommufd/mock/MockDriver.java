@@ -7,7 +7,9 @@ import dev.faultline.iommu.iommufd.Call;
 import dev.faultline.iommu.iommufd.Driver;
 import dev.faultline.iommu.iommufd.DriverCommand;
 import dev.faultline.iommu.iommufd.ErrnoException;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -24,6 +26,20 @@ public final class MockDriver implements Driver {
     private final Iommu iommu;
     private final Map<Integer, DriverCommand> operations = new HashMap<>();
 
+    /** Under its own lock. */
+    private final List<Response> responses = new ArrayList<>();
+
+    /**
+     * What a device was told of a group of page requests.
+     *
+     * @param device its name
+     * @param flags of the group's last request, as a fault record has them
+     * @param pasid its PASID, 0 without
+     * @param group its group
+     * @param code 0 for success, 1 for invalid, 2 for failure
+     */
+    public record Response(String device, int flags, int pasid, int group, int code) {}
+
     private MockDriver() {
         iommu = Iommu.open(IommuConfig.small().withFrames(16));
         Stream.<Map<Integer, DriverCommand>>of(Map.of()).forEach(operations::putAll);
@@ -36,6 +52,26 @@ public final class MockDriver implements Driver {
      */
     public static MockDriver open() {
         return new MockDriver();
+    }
+
+    /**
+     * What the devices were told since the last such call.
+     *
+     * @return in order
+     */
+    public List<Response> takeResponses() {
+        synchronized (responses) {
+            List<Response> taken = List.copyOf(responses);
+            responses.clear();
+            return taken;
+        }
+    }
+
+    /** A device is told. */
+    void told(Response response) {
+        synchronized (responses) {
+            responses.add(response);
+        }
     }
 
     @Override
