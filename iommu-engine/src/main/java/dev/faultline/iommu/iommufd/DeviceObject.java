@@ -1,5 +1,10 @@
 package dev.faultline.iommu.iommufd;
 
+import dev.faultline.ffm.Errno;
+import java.util.concurrent.locks.Lock;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
+
 /**
  * A device bound to a context: the kernel's {@code iommufd_device}.
  *
@@ -8,6 +13,13 @@ package dev.faultline.iommu.iommufd;
 public final class DeviceObject extends IommufdObject {
     private final Context context;
     private final DriverDevice device;
+
+    /** Over its vDEVICE, and over making one; taken before the table's lock and before a vIOMMU's. */
+    private final ReentrantLock vdeviceLock = new ReentrantLock();
+
+    // Under that lock.
+    private @Nullable Vdevice vdevice;
+    private boolean leaving;
 
     DeviceObject(Context context, DriverDevice device) {
         this.context = context;
@@ -30,6 +42,53 @@ public final class DeviceObject extends IommufdObject {
      */
     public DriverDevice device() {
         return device;
+    }
+
+    Lock vdeviceLock() {
+        return vdeviceLock;
+    }
+
+    /** Under the lock. */
+    void requireNoVdevice() throws ErrnoException {
+        if (leaving) {
+            throw new ErrnoException(Errno.ENOENT, "dev_id", "a device that stays");
+        }
+        if (vdevice != null) {
+            throw new ErrnoException(Errno.EEXIST, "dev_id", "a device without vDEVICE");
+        }
+    }
+
+    /** Under the lock. */
+    void has(Vdevice made) {
+        vdevice = made;
+    }
+
+    void hasNoMore(Vdevice gone) {
+        vdeviceLock.lock();
+        try {
+            if (vdevice == gone) {
+                vdevice = null;
+            }
+        } finally {
+            vdeviceLock.unlock();
+        }
+    }
+
+    /** Its vDEVICE goes first, and leaves an id that is never used again. One that a program is destroying is waited for. */
+    @Override
+    void release() {
+        Vdevice gone;
+        vdeviceLock.lock();
+        try {
+            leaving = true;
+            gone = vdevice;
+            if (gone == null || !context.objects().tryUse(gone)) {
+                return;
+            }
+        } finally {
+            vdeviceLock.unlock();
+        }
+        var _ = context.objects().remove(gone, true);
     }
 
     @Override

@@ -1,5 +1,6 @@
 package dev.faultline.iommu.iommufd;
 
+import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.Device;
 import dev.faultline.ring.FaultQueue;
 import org.jspecify.annotations.Nullable;
@@ -102,4 +103,47 @@ public interface DriverDevice {
      * @param pasid 0 for the device as a whole
      */
     void detached(int pasid);
+
+    /**
+     * Whether it may have translations of its own, by ATS.
+     *
+     * @return true if it may
+     */
+    default boolean hasAts() {
+        return false;
+    }
+
+    /**
+     * What its driver tells of the hardware.
+     *
+     * @param type the type of data that is wanted, {@link HardwareInfo#DEFAULT} for the driver's own
+     * @return what the driver tells
+     * @throws ErrnoException EOPNOTSUPP for a type it does not know
+     */
+    default HardwareInfo hardwareInfo(int type) throws ErrnoException {
+        return HardwareInfo.NONE;
+    }
+
+    /**
+     * Whether a guest may have an IOMMU of a type.
+     *
+     * @param type as a program asks for it
+     * @return true if {@link #viommu} makes such
+     */
+    default boolean hasViommus(int type) {
+        return false;
+    }
+
+    /**
+     * Makes a guest's IOMMU.
+     *
+     * @param viommu for which program's object, whose type is one of {@link #hasViommus}
+     * @param parent the second stage, made by the same driver as a nesting parent
+     * @param data of that type, or null
+     * @return what does the driver's part
+     * @throws ErrnoException a refusal
+     */
+    default VirtualIommu viommu(Viommu viommu, PagingDomain parent, @Nullable UserData data) throws ErrnoException {
+        throw new ErrnoException(Errno.EOPNOTSUPP, "type", "a type that the device's driver has");
+    }
 }
