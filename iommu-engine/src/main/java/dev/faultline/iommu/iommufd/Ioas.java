@@ -1,5 +1,8 @@
 package dev.faultline.iommu.iommufd;
 
+import dev.faultline.iommu.Areas;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
 
 /**
@@ -8,9 +11,25 @@ import java.util.concurrent.locks.ReentrantLock;
  * <p>Threads: any. Held by its page tables and accesses; mappings hold nothing.
  */
 final class Ioas extends IommufdObject {
-    /** Over making a page table of it, from its id to its being found: taken before a device group's lock. */
+    /** Over making a page table of it, from its id to its being found: taken before a device's lock. */
     final ReentrantLock tables = new ReentrantLock();
 
+    private final Areas areas = new Areas();
+
+    /** Its page tables, the oldest first; under {@link #tables}. */
+    private final List<HwptPaging> paging = new ArrayList<>();
+
+    /** What it maps. */
+    Areas areas() {
+        return areas;
+    }
+
+    List<HwptPaging> paging() {
+        return paging;
+    }
+
     @Override
-    void destroy() {}
+    void destroy() {
+        var _ = areas.unmapAll();
+    }
 }

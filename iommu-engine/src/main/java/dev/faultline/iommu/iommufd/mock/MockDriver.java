@@ -42,7 +42,7 @@ public final class MockDriver implements Driver {
 
     private MockDriver() {
         iommu = Iommu.open(IommuConfig.small().withFrames(16));
-        Stream.<Map<Integer, DriverCommand>>of(Map.of()).forEach(operations::putAll);
+        Stream.of(MockSpaces.all(), MockAccesses.all()).forEach(operations::putAll);
     }
 
     /**
