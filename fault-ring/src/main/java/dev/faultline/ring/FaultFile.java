@@ -10,10 +10,14 @@ import java.lang.foreign.ValueLayout;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.stream.IntStream;
 
 /**
  * The file-like door of a {@link FaultQueue}: what a fault queue's descriptor does in Linux, call by call and number by number.
@@ -25,7 +29,8 @@ import java.util.concurrent.locks.ReentrantLock;
  * <p>Groups are listed as their lane hands them over; of several lanes, those found by one call are put in the order in which
  * they became whole, by their lanes' clocks, which may lag by a poll of the producer. A group answered automatically disappears
  * from the list, and its cookie is free; a write that crosses such an answer is counted stale. A raised group is found once its producer has published it. Beyond as many listed
- * groups of one producer as the queue has {@linkplain QueueConfig#entries() entries}, the next show when that producer polls.
+ * groups of one producer as the queue has {@linkplain QueueConfig#entries() entries}, the next show when that producer polls, if a
+ * thread has entered it.
  *
  * <p>Threads: any; a lock lets one at a time in, as the kernel's mutex does. Ownership: closed by its user, or by the queue.
  * Closing answers nobody: what is open stays so until its deadline (which the kernel does not have: 0 is as there), its
@@ -75,7 +80,8 @@ public final class FaultFile implements AutoCloseable {
     private long looksDue;
 
     private boolean hasLeader;
-    private boolean closed;
+    /** Set under the mutex. */
+    private volatile boolean closed;
 
     private final ArrayDeque<Listed> deliverList = new ArrayDeque<>();
     private final List<Listed> arrived = new ArrayList<>();
@@ -393,15 +399,25 @@ public final class FaultFile implements AutoCloseable {
 
     /** Brings the deliver list up to date. */
     private void collect() {
+        arrived.clear();
+        int before;
         do {
-            arrived.clear();
+            before = arrived.size();
             consumer.poll(arrival, Integer.MAX_VALUE);
-            if (arrived.size() > 1 && queue.config().lanes() > 1) {
-                // Stable: the order within a lane holds.
-                arrived.sort((a, b) -> Long.signum(a.raisedAtNs - b.raisedAtNs));
+            if (arrived.size() - before >= queue.config().entries()) {
+                // A lane may have had more groups than reads: its producer gives it reads again, or it is done here.
+                for (Lane lane : queue.lanes()) {
+                    if (lane != null) {
+                        lane.lookAfter();
+                    }
+                }
             }
-            deliverList.addAll(arrived);
-        } while (!arrived.isEmpty());
+        } while (arrived.size() > before);
+        if (arrived.size() > 1 && queue.config().lanes() > 1) {
+            // Stable: the order within a lane holds.
+            arrived.sort((a, b) -> Long.signum(a.raisedAtNs - b.raisedAtNs));
+        }
+        deliverList.addAll(arrived);
         dropRevoked();
     }
 
@@ -413,6 +429,31 @@ public final class FaultFile implements AutoCloseable {
             group.copyTo(records, 0);
             arrived.add(new Listed(ringCookie, group.raisedAtNs(), records));
         }
+    }
+
+    /**
+     * Puts groups that are to be revoked in the kernel's order: those that no read has taken first, the newest first, then those that were
+     * read, by cookie.
+     *
+     * @param byAge the ring's cookies of groups of one lane, the oldest first
+     */
+    int[] inOrderOfRevoking(int[] byAge) {
+        Map<Integer, Integer> read = new HashMap<>();
+        mutex.lock();
+        try {
+            for (int cookie = 1; cookie < ringCookies.length; cookie++) {
+                if (ringCookies[cookie] != 0) {
+                    read.put(ringCookies[cookie], cookie);
+                }
+            }
+        } finally {
+            mutex.unlock();
+        }
+        return IntStream.range(0, byAge.length)
+                .boxed()
+                .sorted(Comparator.comparingInt(i -> read.getOrDefault(byAge[i], -1 - i)))
+                .mapToInt(i -> byAge[i])
+                .toArray();
     }
 
     private void dropRevoked() {
@@ -445,6 +486,11 @@ public final class FaultFile implements AutoCloseable {
     }
 
     // ---- closing ----
+
+    /** Whether it was closed, and knows of no group any more. */
+    boolean isShut() {
+        return closed;
+    }
 
     private boolean isClosed() {
         return closed || queue.isClosing();

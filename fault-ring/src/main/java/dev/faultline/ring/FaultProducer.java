@@ -67,6 +67,22 @@ public interface FaultProducer extends AutoCloseable {
         return raise(tag, device, pasid, group, address, access, 0, last);
     }
 
+    /**
+     * Raises a page request as it came, for a device model whose numbers nobody checks, such as the one of a driver that hands on what
+     * it is given.
+     *
+     * @param tag handed to the answer sink; that of the last request counts
+     * @param flags of {@link dev.faultline.ffm.PageFaultLayout}, {@code FLAG_LAST_PAGE} and so on; others are handed on too
+     * @param device the device's id
+     * @param pasid any
+     * @param group the device's index for the group, any
+     * @param address what faulted
+     * @param access any
+     * @return as {@link #raise(long, int, int, int, long, int, int, boolean)}
+     */
+    @CheckReturnValue
+    Result raiseAsIs(long tag, int flags, int device, int pasid, int group, long address, int access);
+
     /** Publishes what is staged. */
     void flush();
 

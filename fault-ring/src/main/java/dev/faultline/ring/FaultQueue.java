@@ -51,7 +51,9 @@ public final class FaultQueue implements AutoCloseable {
     private final AtomicLong held = new AtomicLong();
     private Accounting departed = Accounting.ZERO;
     private @Nullable RingConsumer consumer;
-    private @Nullable FaultFile file;
+    /** Set once, under the lock. */
+    private volatile @Nullable FaultFile file;
+
     private final @Nullable Thread keeper;
     private volatile boolean closing;
     private boolean closed;
@@ -406,6 +408,21 @@ public final class FaultQueue implements AutoCloseable {
 
     int laneMask() {
         return laneMask;
+    }
+
+    /**
+     * Whether it takes no more.
+     *
+     * @return true once {@link #close} has begun
+     */
+    public boolean isClosed() {
+        return closing;
+    }
+
+    /** The file-like door, if that is taken. */
+    @Nullable
+    FaultFile fileDoor() {
+        return file;
     }
 
     boolean isClosing() {

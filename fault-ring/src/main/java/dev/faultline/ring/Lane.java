@@ -14,9 +14,11 @@ import dev.faultline.ring.internal.EntryWriter;
 import dev.faultline.ring.internal.Wakeup;
 import dev.faultline.ring.internal.WordReader;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.IntConsumer;
 import java.util.function.LongPredicate;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -169,19 +171,29 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
         if (pasid < NO_PASID || pasid > 0xfffff || group < 0 || (access & ~0xf) != 0 || length < 0) {
             throw badRequest(pasid, group, access, length);
         }
+        int flags = (pasid == NO_PASID ? 0 : PageFaultLayout.FLAG_PASID_VALID)
+                | (last ? PageFaultLayout.FLAG_LAST_PAGE : 0);
+        return raise(tag, flags, device, pasid == NO_PASID ? 0 : pasid, group, address, access, length);
+    }
+
+    @Override
+    public Result raiseAsIs(long tag, int flags, int device, int pasid, int group, long address, int access) {
+        gate.checkEntered("raiseAsIs");
+        return raise(tag, flags, device, pasid, group, address, access, 0);
+    }
+
+    private Result raise(long tag, int flags, int device, int pasid, int group, long address, int access, int length) {
         if (!admits) {
             return Result.CLOSED;
         }
-        int flags = (pasid == NO_PASID ? 0 : PageFaultLayout.FLAG_PASID_VALID)
-                | (last ? PageFaultLayout.FLAG_LAST_PAGE : 0);
-        int pasidOnWire = pasid == NO_PASID ? 0 : pasid;
+        boolean last = (flags & PageFaultLayout.FLAG_LAST_PAGE) != 0;
         int slot = table.firstAssembling() == NONE ? NONE : table.assembling(device, group);
         if (slot == NONE) {
             if (!table.hasFree()) {
                 return Result.FULL;
             }
             if (last && !reads.isEmpty() && !table.hasWaiting()) {
-                deliverStraight(tag, flags, device, pasidOnWire, group, address, access, length);
+                deliverStraight(tag, flags, device, pasid, group, address, access, length);
                 publishFullBatch();
                 return Result.OK;
             }
@@ -195,7 +207,7 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
             drop(slot, DropRule.OVERSIZED);
             return Result.SHORT_BUFFER;
         }
-        table.addRequest(slot, size, tag, flags, device, pasidOnWire, group, access, address, length);
+        table.addRequest(slot, size, tag, flags, device, pasid, group, access, address, length);
         if (last) {
             table.unlinkAssembling(slot);
             table.addWaiting(slot, nowNs);
@@ -553,11 +565,9 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
         if (!closed) {
             var _ = takeSubmissions(false);
             long before = counts.auto(why);
-            table.forEachOpen(slot -> {
-                if (tags.test(table.tag(slot))) {
-                    revoke(slot, why);
-                }
-            });
+            for (int cookie : revocable(tags)) {
+                revoke(cookies.slot(cookie), why);
+            }
             n = (int) (counts.auto(why) - before);
             for (int slot = table.firstAssembling(); slot != NONE; ) {
                 int next = table.nextAssembling(slot);
@@ -571,6 +581,24 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
         }
         tellUntold();
         return n;
+    }
+
+    /** The cookies of the open groups with certain tags, in the order of revoking. */
+    private int[] revocable(LongPredicate tags) {
+        FaultFile file = queue.fileDoor();
+        int[] found = new int[table.used()];
+        int[] count = {0};
+        IntConsumer note = slot -> {
+            if (tags.test(table.tag(slot))) {
+                found[count[0]++] = table.cookie(slot);
+            }
+        };
+        if (file == null || file.isShut()) {
+            table.forEachOpen(note);
+            return Arrays.copyOf(found, count[0]);
+        }
+        table.forEachOpenByAge(note);
+        return file.inOrderOfRevoking(Arrays.copyOf(found, count[0]));
     }
 
     private void revoke(int slot, AutoAnswer why) {

@@ -379,7 +379,7 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
     }
 
     /**
-     * Does something to each open group; it may answer them. In the order in which the kernel answers what a detach leaves: those that
+     * Does something to each open group; it answers none. In the order in which the kernel answers what a detach leaves: those that
      * no read has taken first, the newest first, then those that were delivered, in their order.
      */
     void forEachOpen(IntConsumer action) {
@@ -392,6 +392,17 @@ abstract class ResponseTable extends PaddedBefore implements AutoCloseable {
             }
         }
         for (int i = openHead; delivered - i > 0; i++) {
+            int slot = openAt(i);
+            if (slot != NONE) {
+                action.accept(slot);
+            }
+        }
+    }
+
+    /** Does something to each open group, the oldest first; it answers none. */
+    void forEachOpenByAge(IntConsumer action) {
+        int end = openTail();
+        for (int i = openHead; end - i > 0; i++) {
             int slot = openAt(i);
             if (slot != NONE) {
                 action.accept(slot);

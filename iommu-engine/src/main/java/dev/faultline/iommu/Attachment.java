@@ -1,5 +1,6 @@
 package dev.faultline.iommu;
 
+import dev.faultline.ring.FaultProducer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -10,6 +11,9 @@ import org.jspecify.annotations.Nullable;
  * #detach} waits, a bounded time, for the thread that has entered the device to step it.
  */
 public final class Attachment implements AutoCloseable {
+    /** Stands for the PASID of what is attached as a whole. */
+    static final int WHOLE = FaultProducer.NO_PASID;
+
     /** Names it in a {@link RequestTag}. */
     final int key;
 

@@ -54,6 +54,7 @@ final class AttachmentChanges {
         attachments.replace(old, fresh);
         translation.forget(old.pasid());
         end(old);
+        leaveIfDone();
         return fresh;
     }
 
@@ -65,8 +66,12 @@ final class AttachmentChanges {
         translation.forget(attachment.pasid());
         end(attachment);
         requests.abandon(attachment, AccessResult.INVALID);
+        leaveIfDone();
+    }
+
+    /** A device that takes part in no page faults any more: requests of groups that are not whole go with that. */
+    private void leaveIfDone() {
         if (attachments.asksNothing()) {
-            // It takes part in no page faults any more: requests of groups that are not whole go with it.
             port.discard();
         }
     }

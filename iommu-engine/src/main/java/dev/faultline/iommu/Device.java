@@ -67,10 +67,12 @@ public final class Device implements AutoCloseable {
         this.pri = physical == null
                 ? new PageRequestInterface(
                         this,
-                        config.faults() == FaultModel.TERMINATE ? 0 : config.allocation(),
+                        config.faults() == FaultModel.PAGE_REQUEST || config.faults() == FaultModel.STALL
+                                ? config.allocation()
+                                : 0,
                         config.pasidInResponses())
                 : physical.pri;
-        int indices = config.faults() == FaultModel.STALL ? Groups.STALL_TAGS : Groups.PCI_INDICES;
+        int indices = config.faults() == FaultModel.PAGE_REQUEST ? Groups.PCI_INDICES : Groups.STALL_TAGS;
         int laneGroups = Math.clamp(config.allocation() / config.groupPages(), 1, indices);
         this.port = new PageRequestPort(
                 id, config, laneGroups, config.pasidInResponses(), iommu.pageRequests(), attachments, counters);
@@ -167,6 +169,39 @@ public final class Device implements AutoCloseable {
             throw new IllegalStateException(this + " has no page request interface: faults=" + config.faults());
         }
         return pri;
+    }
+
+    /**
+     * Has a driver report its page requests. Once.
+     *
+     * @param sink takes the responses
+     * @param guestPasidTables whether guests own the tables of PASIDs behind this IOMMU, so that what is nested handles every PASID that
+     *     is not attached: SMMUv3's do, those of VT-d do not
+     * @return the way to report them
+     * @throws IllegalStateException if it is not {@link FaultModel#REPORTED}, or this was called before
+     */
+    public PageRequestReporter reportTo(ResponseSink sink, boolean guestPasidTables) {
+        if (config.faults() != FaultModel.REPORTED) {
+            throw new IllegalStateException("faults=" + config.faults() + ": allowed REPORTED");
+        }
+        PageRequestReporter reporter = new PageRequestReporter(this, port, sink, guestPasidTables);
+        perform(() -> port.reportBy(reporter));
+        return reporter;
+    }
+
+    /**
+     * Under which id handlers are told of it, from its next request on. Groups that are open keep theirs.
+     *
+     * @param reportedId instead of {@link #id}
+     * @throws IllegalStateException if another thread has entered it and does not step it within the limit
+     */
+    public void reportAs(int reportedId) {
+        perform(() -> port.reportAs(reportedId));
+    }
+
+    /** Takes answers, by the thread inside. */
+    void pollReports() {
+        var _ = port.poll(requests, false);
     }
 
     /**

@@ -61,6 +61,8 @@ public record DeviceConfig(
         }
     }
 
+    private static final int REPORTED_GROUPS = 4096;
+
     private static DeviceConfig of(String name, FaultModel faults, int allocation) {
         return new DeviceConfig(
                 name, ANY_ID, ANY_ID, 20, faults, allocation, false, REQUEST_LIMIT_NS, 64, 256, 1, 64, List.of(), null);
@@ -84,6 +86,31 @@ public record DeviceConfig(
      */
     public static DeviceConfig stalling(String name) {
         return of(name, FaultModel.STALL, 64);
+    }
+
+    /**
+     * A device whose page requests are made elsewhere and reported by a driver: 4096 groups of them may be open; a window of one access and a
+     * TLB of 4 entries.
+     *
+     * @param name for people
+     * @return a configuration to start from
+     */
+    public static DeviceConfig reported(String name) {
+        return new DeviceConfig(
+                name,
+                ANY_ID,
+                ANY_ID,
+                20,
+                FaultModel.REPORTED,
+                REPORTED_GROUPS,
+                false,
+                REQUEST_LIMIT_NS,
+                1,
+                4,
+                1,
+                64,
+                List.of(),
+                null);
     }
 
     /**

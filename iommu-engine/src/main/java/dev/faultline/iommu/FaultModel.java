@@ -10,5 +10,10 @@ public enum FaultModel {
      * The IOMMU stops the transaction where it is and reports it with its exact address and a tag (SMMUv3 stall): an answer
      * resumes or aborts it. A stall is a group by itself.
      */
-    STALL
+    STALL,
+    /**
+     * The device's accesses fail at once; its page requests are made elsewhere, and reported by a driver, see {@link
+     * Device#reportTo}.
+     */
+    REPORTED
 }

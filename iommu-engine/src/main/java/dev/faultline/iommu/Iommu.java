@@ -146,6 +146,23 @@ public final class Iommu implements AutoCloseable {
     }
 
     /**
+     * Makes a page table that is kept elsewhere: devices are attached to it and their faults go to its queue, but what it translates is
+     * nothing this engine looks at. For drivers of models without memory.
+     *
+     * @param kind what it stands for: {@link PageTable.Kind#PAGING} or {@link PageTable.Kind#NESTED}
+     * @param queue where faults of its devices go; null if they are to fail
+     * @return the page table
+     * @throws IllegalArgumentException if {@code kind} is another
+     */
+    public synchronized PageTable tableElsewhere(PageTable.Kind kind, @Nullable FaultQueue queue) {
+        if (kind != PageTable.Kind.PAGING && kind != PageTable.Kind.NESTED) {
+            throw new IllegalArgumentException("kind=" + kind + ": allowed PAGING, NESTED");
+        }
+        requireOpen();
+        return opened(PageTable.elsewhere(this, kind, freeDomain(), queue));
+    }
+
+    /**
      * Adds physical memory, beside that of {@link #frames}: a guest's, or a device's. It is addressed, not handed out.
      *
      * @param base its physical address: a multiple of 4096, and it ends below 2^52

@@ -9,6 +9,7 @@ import dev.faultline.ring.Result;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -25,13 +26,18 @@ final class PageRequestPort {
     /** Incomplete groups are bounded by what a function may have unanswered; one that breaks its bound is cut here. */
     private static final int MOST_PARTIAL = Groups.PCI_INDICES;
 
-    private final int device;
+    /** Under which id handlers are told of the device. */
+    private int device;
+
     private final DeviceConfig config;
     private final int laneGroups;
     private final boolean pasidRequired;
     private final PageRequestQueue queue;
     private final Attachments attachments;
     private final CounterWords counters;
+
+    /** If its requests are reported by a driver. */
+    private @Nullable PageRequestReporter reporter;
 
     private Lane[] lanes = {};
     private List<FaultProducer> producers = List.of();
@@ -108,6 +114,9 @@ final class PageRequestPort {
                 return lane;
             }
         }
+        use(Arrays.stream(lanes)
+                .filter(lane -> lane.open > 0 || !lane.queue.isClosed())
+                .toArray(Lane[]::new));
         int largest = to.config().largestGroup();
         if (config.groupPages() > largest) {
             throw new IllegalArgumentException(
@@ -150,6 +159,63 @@ final class PageRequestPort {
         } else {
             take(pasid, index, address, access, length, last, known);
         }
+    }
+
+    /** From now on handlers are told of the device under another id. */
+    void reportAs(int id) {
+        device = id;
+    }
+
+    /** From now on requests are reported by a driver. */
+    void reportBy(PageRequestReporter by) {
+        reporter = by;
+    }
+
+    /** Takes a request that a driver reports; false if nobody handles it. */
+    boolean report(int pasid, int index, long address, int access, boolean last) {
+        PageRequestReporter from = Objects.requireNonNull(reporter);
+        Attachment attachment = from.handler(attachments, pasid);
+        Lane lane = attachment == null ? null : attachment.lane;
+        if (attachment == null || lane == null) {
+            counters.add(CounterWords.UNHANDLED, 1);
+            from.refused(pasid, index, last);
+            return false;
+        }
+        if (!last) {
+            if (!partial.add(pasid, index, address, access, 0)) {
+                counters.add(CounterWords.OVERFLOW_DROPPED, 1);
+            }
+            return true;
+        }
+        int members = partial.of(index) + 1;
+        long tag = from.tag(attachment.key, pasid, index);
+        Result result = members > lane.queue.config().largestGroup() ? Result.SHORT_BUFFER : Result.OK;
+        for (int i = 0; i < partial.count() && result == Result.OK; i++) {
+            if (partial.index[i] == index) {
+                result = raiseAsIs(lane, tag, partial.pasid[i], index, partial.address[i], partial.access[i], false);
+            }
+        }
+        partial.remove(index);
+        if (result == Result.OK) {
+            result = raiseAsIs(lane, tag, pasid, index, address, access, true);
+        }
+        if (result == Result.OK) {
+            lane.open++;
+            lane.staged = true;
+            counters.add(CounterWords.DELIVERED, members);
+            return true;
+        }
+        lane.closed |= result == Result.CLOSED;
+        counters.add(result == Result.FULL ? CounterWords.OVERFLOW_ANSWERED : CounterWords.UNHANDLED, 1);
+        counters.add(CounterWords.OVERFLOW_DROPPED, members - 1L);
+        from.drop(tag);
+        from.refused(pasid, index, true);
+        return false;
+    }
+
+    private Result raiseAsIs(Lane lane, long tag, int pasid, int index, long address, int access, boolean last) {
+        return lane.producer.raiseAsIs(
+                tag, PageRequestReporter.flags(pasid, last), device, pasid, index, address, access);
     }
 
     private void divert(PageRequest request) {
@@ -351,11 +417,12 @@ final class PageRequestPort {
         for (int i = 0; i < n; i++) {
             long tag = lane.tag(i);
             lane.open--;
-            function.respond(
-                    RequestTag.index(tag),
-                    carriedPasid(RequestTag.pasid(tag)),
-                    lane.code(i) == Answer.SUCCESS ? ResponseCode.SUCCESS : ResponseCode.INVALID,
-                    false);
+            ResponseCode code = lane.code(i) == Answer.SUCCESS ? ResponseCode.SUCCESS : ResponseCode.INVALID;
+            if (reporter != null) {
+                reporter.answered(tag, code);
+            } else {
+                function.respond(RequestTag.index(tag), carriedPasid(RequestTag.pasid(tag)), code, false);
+            }
         }
         lane.forget();
         return n > 0;

@@ -94,6 +94,11 @@ public final class PageTable implements AutoCloseable {
         return new PageTable(iommu, Kind.BLOCKED, domain, walk, null, null, null);
     }
 
+    static PageTable elsewhere(Iommu iommu, Kind kind, int domain, @Nullable FaultQueue queue) {
+        PlainWalk walk = PlainWalk.blocked(iommu.frames().physical());
+        return new PageTable(iommu, kind, domain, walk, queue, null, null);
+    }
+
     /**
      * What it translates by.
      *
@@ -124,7 +129,7 @@ public final class PageTable implements AutoCloseable {
     /**
      * Whose mappings it shows.
      *
-     * @return null unless it is {@link Kind#PAGING}
+     * @return null unless it is {@link Kind#PAGING}, and not kept elsewhere
      */
     public @Nullable AddressSpace space() {
         return space;
@@ -195,7 +200,7 @@ public final class PageTable implements AutoCloseable {
      */
     @Override
     public void close() {
-        if (kind == Kind.PAGING) {
+        if (space != null) {
             throw new IllegalStateException("kind=PAGING: close its address space");
         }
         synchronized (this) {

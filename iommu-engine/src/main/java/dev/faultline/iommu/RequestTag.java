@@ -27,6 +27,15 @@ final class RequestTag {
         return (int) (tag >>> INDEX_BITS & ((1 << PASID_BITS) - 1)) - 1;
     }
 
+    /** Of a reported group, whose index and PASID are kept elsewhere: their bits name the place. */
+    static long ofSlot(int key, int slot) {
+        return (long) key << KEY_SHIFT | slot;
+    }
+
+    static int slot(long tag) {
+        return (int) tag;
+    }
+
     static int key(long tag) {
         return (int) (tag >>> KEY_SHIFT);
     }
