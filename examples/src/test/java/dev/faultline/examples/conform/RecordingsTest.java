@@ -20,7 +20,17 @@ class RecordingsTest {
             Path.of("src/test/resources/kernel-7.2.12"), Path.of("../fault-ring/src/test/resources/kernel-7.2.12"));
 
     /** Those whose every call is emulated; the others join as their commands do. */
-    private static final List<String> WHOLE = List.of("fault_alloc", "ioctl_dispatch", "option");
+    private static final List<String> WHOLE = List.of(
+            "close_iommu_first",
+            "cookies",
+            "detach",
+            "fault_alloc",
+            "groups",
+            "hwpt_alloc",
+            "ioctl_dispatch",
+            "poll",
+            "read",
+            "write");
 
     private static List<Path> files() throws IOException {
         List<Path> all = new ArrayList<>();

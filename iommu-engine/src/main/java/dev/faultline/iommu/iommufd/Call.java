@@ -1,13 +1,13 @@
 package dev.faultline.iommu.iommufd;
 
 import dev.faultline.ffm.Errno;
-import dev.faultline.iommu.Areas;
 import dev.faultline.ring.UserMemory;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One command under way: its structure, copied from the program's memory once, and the objects it has looked up.
@@ -56,9 +56,8 @@ public final class Call {
         return context.objects();
     }
 
-    /** What the program said the structure's size is. */
-    int size() {
-        return size;
+    Allocations allocations() {
+        return context.process().allocations();
     }
 
     /**
@@ -142,45 +141,35 @@ public final class Call {
      * @throws ErrnoException ENOENT if there is none of that type
      */
     public <T extends IommufdObject> T get(int at, String field, Class<T> type) throws ErrnoException {
-        T object = objects().hold(u32(at), type);
+        T object = find(at, type);
         if (object == null) {
             throw new ErrnoException(Errno.ENOENT, field, "the id of " + type.getSimpleName());
         }
-        held.add(object);
         return object;
     }
 
     /**
-     * Looks up what is mapped in an address space.
+     * Looks a page table up; it stays until the command returns.
      *
      * @param at the offset of the field that has its id
      * @param field the field's name
-     * @return its areas
-     * @throws ErrnoException ENOENT if there is no such address space
+     * @return what a driver made of it
+     * @throws ErrnoException ENOENT if there is no such object, EINVAL if it is something else
      */
-    public Areas areas(int at, String field) throws ErrnoException {
-        return get(at, field, Ioas.class).areas();
+    public Domain domain(int at, String field) throws ErrnoException {
+        if (get(at, field, IommufdObject.class) instanceof Hwpt hwpt) {
+            return hwpt.domain();
+        }
+        throw new ErrnoException(Errno.EINVAL, field, "the id of a HWPT");
     }
 
-    /**
-     * A page table, and what it shows.
-     *
-     * @param domain as the driver made it
-     * @param areas of its address space
-     */
-    public record Paging(PagingDomain domain, Areas areas) {}
-
-    /**
-     * Looks up a page table that shows what an address space maps.
-     *
-     * @param at the offset of the field that has its id
-     * @param field the field's name
-     * @return the page table
-     * @throws ErrnoException ENOENT if there is no such page table
-     */
-    public Paging paging(int at, String field) throws ErrnoException {
-        HwptPaging hwpt = get(at, field, HwptPaging.class);
-        return new Paging(hwpt.domain(), hwpt.ioas().areas());
+    /** Looks an object up; null if there is none of that type. */
+    <T extends IommufdObject> @Nullable T find(int at, Class<T> type) {
+        T object = objects().hold(u32(at), type);
+        if (object != null) {
+            held.add(object);
+        }
+        return object;
     }
 
     /**
@@ -235,15 +224,8 @@ public final class Call {
         flags(at, field, 0);
     }
 
-    /**
-     * Requires a field to have no other bits.
-     *
-     * @param at its offset
-     * @param field its name
-     * @param allowed the bits that are known
-     * @throws ErrnoException EOPNOTSUPP if others are set
-     */
-    public void flags(int at, String field, int allowed) throws ErrnoException {
+    /** Requires a field to have no other bits. */
+    void flags(int at, String field, int allowed) throws ErrnoException {
         if ((u32(at) & ~allowed) != 0) {
             throw new ErrnoException(
                     Errno.EOPNOTSUPP, field, allowed == 0 ? "0" : "bits of 0x" + Integer.toHexString(allowed));

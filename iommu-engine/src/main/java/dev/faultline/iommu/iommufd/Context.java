@@ -112,6 +112,30 @@ public final class Context {
     }
 
     /**
+     * Binds a device. It is attached to nothing.
+     *
+     * @param device that nobody has bound
+     * @param keepsOpen whether the context stays open as long as it is bound
+     * @return its object, which the driver uses until it {@linkplain DeviceObject#unbind unbinds} it
+     * @throws ErrnoException EPERM if another context has bound it, EBUSY if this one has, ENOMEM
+     */
+    public DeviceObject bind(DriverDevice device, boolean keepsOpen) throws ErrnoException {
+        if (!device.binding().compareAndSet(null, this)) {
+            throw new ErrnoException(device.binding().get() == this ? Errno.EBUSY : Errno.EPERM);
+        }
+        if (keepsOpen) {
+            keepOpen();
+        }
+        DeviceObject bound = new DeviceObject(this, device, keepsOpen);
+        create(bound, object -> {
+            device.device().reportAs(object.id());
+            // The driver's use of it.
+            objects.use(object);
+        });
+        return bound;
+    }
+
+    /**
      * Announces memory that the program may map.
      *
      * @param owner is held while it is mapped

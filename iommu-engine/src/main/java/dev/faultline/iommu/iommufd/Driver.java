@@ -25,6 +25,18 @@ public interface Driver extends AutoCloseable {
         return Optional.empty();
     }
 
+    /**
+     * Whether {@link #answered} has to be called for each answer, so that devices that nobody steps take theirs in order.
+     *
+     * @return false if devices are stepped by somebody
+     */
+    default boolean takesAnswersAtOnce() {
+        return false;
+    }
+
+    /** A program has answered a group of page requests. */
+    default void answered() {}
+
     @Override
     void close();
 }

@@ -2,7 +2,10 @@ package dev.faultline.iommu.iommufd;
 
 import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.Device;
+import dev.faultline.iommu.IovaRange;
 import dev.faultline.ring.FaultQueue;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -20,6 +23,13 @@ public interface DriverDevice {
 
     /** Also for PASIDs. */
     int PASID = 1 << 3;
+
+    /**
+     * Which context has bound it.
+     *
+     * @return kept by {@code /dev/iommu}; the same for the device's life
+     */
+    AtomicReference<@Nullable Context> binding();
 
     /**
      * Its driver.
@@ -79,6 +89,24 @@ public interface DriverDevice {
      */
     NestedDomain nested(PagingDomain parent, int flags, UserData data, @Nullable FaultQueue faults)
             throws ErrnoException;
+
+    /**
+     * The addresses at which nothing may be mapped while it is attached as a whole.
+     *
+     * @return none, unless it says so
+     */
+    default List<IovaRange> reserved() {
+        return List.of();
+    }
+
+    /**
+     * Whether it may be attached to page tables with a fault queue.
+     *
+     * @return false for virtual functions that share their physical one's page request interface
+     */
+    default boolean maySharePageRequests() {
+        return true;
+    }
 
     /**
      * Says whether the device, or a PASID of it, may be attached.

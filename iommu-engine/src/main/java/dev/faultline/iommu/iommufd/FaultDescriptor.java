@@ -1,5 +1,6 @@
 package dev.faultline.iommu.iommufd;
 
+import dev.faultline.ffm.PageResponseLayout;
 import dev.faultline.ring.UserMemory;
 
 /**
@@ -35,7 +36,21 @@ final class FaultDescriptor extends OpenFile {
 
     @Override
     long write(UserMemory memory, long buffer, long count) {
-        return fault.file().write(memory, buffer, count);
+        Driver driver = context.driver();
+        if (!driver.takesAnswersAtOnce() || count % PageResponseLayout.SIZE != 0) {
+            return fault.file().write(memory, buffer, count);
+        }
+        // A write is one answer after the other, so it may as well be several writes.
+        long done = 0;
+        while (done < count) {
+            long taken = fault.file().write(memory, buffer + done, PageResponseLayout.SIZE);
+            if (taken < 0) {
+                return done > 0 ? done : taken;
+            }
+            driver.answered();
+            done += taken;
+        }
+        return done;
     }
 
     @Override

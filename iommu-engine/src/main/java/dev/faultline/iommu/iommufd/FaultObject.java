@@ -11,11 +11,8 @@ import dev.faultline.ring.Waiting;
  * <p>Threads: any. Held by its descriptor and by the page tables whose faults go here.
  */
 final class FaultObject extends IommufdObject {
-    /** Requests of one group; a group that has more is dropped. The kernel has no bound. */
-    static final int LARGEST_GROUP = 64;
-
-    /** Groups of one device that may wait for an answer here. The kernel has no bound. */
-    static final int GROUPS_OF_A_DEVICE = 4096;
+    /** Requests of one group; a larger one is answered INVALID. The kernel has no bound. */
+    static final int LARGEST_GROUP = 16;
 
     /** Devices that may have groups here at once. */
     private static final int DEVICES = 1024;

@@ -7,18 +7,26 @@ final class HwptNested extends Hwpt {
     private final HwptPaging parent;
     private final @Nullable Viommu viommu;
 
+    /** The vIOMMU, or else the parent, is held by the caller, and from now on by this too. */
     HwptNested(
+            ObjectTable objects,
             NestedDomain domain,
             @Nullable FaultObject fault,
             boolean takesPasids,
             HwptPaging parent,
             @Nullable Viommu viommu) {
-        super(domain, fault, takesPasids);
+        super(objects, domain, fault, takesPasids);
         this.parent = parent;
         this.viommu = viommu;
+        objects.use(holds());
     }
 
-    HwptPaging parent() {
+    private IommufdObject holds() {
+        return viommu != null ? viommu : parent;
+    }
+
+    @Override
+    HwptPaging paging() {
         return parent;
     }
 
@@ -33,5 +41,8 @@ final class HwptNested extends Hwpt {
     }
 
     @Override
-    void destroy() {}
+    void destroy() {
+        super.destroy();
+        objects().unuse(holds());
+    }
 }

@@ -8,17 +8,22 @@ final class HwptPaging extends Hwpt {
     private final boolean nestParent;
     private final boolean automatic;
 
+    /** Whether it shows what the address space maps; under the address space's lock. */
+    private boolean joined;
+
     HwptPaging(
+            ObjectTable objects,
             PagingDomain domain,
             @Nullable FaultObject fault,
             boolean takesPasids,
             Ioas ioas,
             boolean nestParent,
             boolean automatic) {
-        super(domain, fault, takesPasids);
+        super(objects, domain, fault, takesPasids);
         this.ioas = ioas;
         this.nestParent = nestParent;
         this.automatic = automatic;
+        objects.use(ioas);
     }
 
     Ioas ioas() {
@@ -28,6 +33,11 @@ final class HwptPaging extends Hwpt {
     @Override
     PagingDomain domain() {
         return (PagingDomain) super.domain();
+    }
+
+    @Override
+    HwptPaging paging() {
+        return this;
     }
 
     /** Whether page tables may be nested in it. */
@@ -40,6 +50,26 @@ final class HwptPaging extends Hwpt {
         return automatic;
     }
 
+    /** Shows what the address space maps, from now on; under its lock. */
+    void join() throws ErrnoException {
+        AreaErrno.require(
+                ioas.areas().join(domain().areas()), "pt_id", "an address space that fits the page table's aperture");
+        joined = true;
+        ioas.paging().add(this);
+    }
+
     @Override
-    void destroy() {}
+    void destroy() {
+        ioas.tables.lock();
+        try {
+            if (joined) {
+                ioas.paging().remove(this);
+                ioas.areas().leave(domain().areas());
+            }
+        } finally {
+            ioas.tables.unlock();
+        }
+        super.destroy();
+        objects().unuse(ioas);
+    }
 }

@@ -29,7 +29,5 @@ final class Ioas extends IommufdObject {
     }
 
     @Override
-    void destroy() {
-        var _ = areas.unmapAll();
-    }
+    void destroy() {}
 }

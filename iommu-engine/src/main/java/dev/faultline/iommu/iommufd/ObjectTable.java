@@ -2,7 +2,6 @@ package dev.faultline.iommu.iommufd;
 
 import dev.faultline.ffm.Errno;
 import java.util.Arrays;
-import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
@@ -100,16 +99,6 @@ final class ObjectTable {
             object.users++;
             object.passing++;
             return type.cast(object);
-        } finally {
-            lock.unlock();
-        }
-    }
-
-    /** Those of a type that are found now. */
-    <T extends IommufdObject> List<T> all(Class<T> type) {
-        lock.lock();
-        try {
-            return Arrays.stream(byId).filter(type::isInstance).map(type::cast).toList();
         } finally {
             lock.unlock();
         }
@@ -230,10 +219,11 @@ final class ObjectTable {
         return removed;
     }
 
-    /** Lets the table's own hold go when it is the last: an automatic page table that is no longer attached. */
-    void destroyUnused(IommufdObject object) {
+    /** One user less; if only the table is left, the object is destroyed: an automatic page table that is no longer attached. */
+    void unuseAndDestroy(IommufdObject object) {
         lock.lock();
         try {
+            object.users--;
             if (object.users != 1 || find(object.id) != object) {
                 return;
             }

@@ -1,23 +1,20 @@
 package dev.faultline.iommu.iommufd;
 
 import dev.faultline.iommu.AreaTable;
-import org.jspecify.annotations.Nullable;
 
 /** A page table that shows what an address space maps. */
 public non-sealed interface PagingDomain extends Domain {
     /**
-     * What joins the address space.
+     * How it shows that.
      *
-     * @return always the same
+     * @return the table that joins the address space
      */
     AreaTable areas();
 
     /**
-     * What devices write to, as far as it is noticed.
+     * Whether it was made so that what devices write to can be tracked.
      *
-     * @return null if the page table was not made for that
+     * @return true if so
      */
-    default @Nullable DirtyTracking dirty() {
-        return null;
-    }
+    boolean tracksDirty();
 }

@@ -12,6 +12,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.stream.Stream;
 
 /**
@@ -25,6 +26,9 @@ public final class MockDriver implements Driver {
 
     private final Iommu iommu;
     private final Map<Integer, DriverCommand> operations = new HashMap<>();
+
+    /** By number; under its own lock. */
+    private final TreeMap<Integer, MockDevice> devices = new TreeMap<>();
 
     /** Under its own lock. */
     private final List<Response> responses = new ArrayList<>();
@@ -42,7 +46,7 @@ public final class MockDriver implements Driver {
 
     private MockDriver() {
         iommu = Iommu.open(IommuConfig.small().withFrames(16));
-        Stream.of(MockSpaces.all(), MockAccesses.all()).forEach(operations::putAll);
+        Stream.of(new MockDomains(this).all()).forEach(operations::putAll);
     }
 
     /**
@@ -72,6 +76,43 @@ public final class MockDriver implements Driver {
         synchronized (responses) {
             responses.add(response);
         }
+    }
+
+    // ---- devices ----
+
+    /** Makes a device, with the lowest free number. */
+    MockDevice add(int flags) {
+        synchronized (devices) {
+            int number = 0;
+            while (devices.containsKey(number)) {
+                number++;
+            }
+            MockDevice made = new MockDevice(this, number, flags);
+            devices.put(number, made);
+            return made;
+        }
+    }
+
+    /** Takes a device away, which is not bound any more. */
+    void remove(MockDevice device) {
+        device.close();
+        synchronized (devices) {
+            devices.remove(device.number());
+        }
+    }
+
+    @Override
+    public boolean takesAnswersAtOnce() {
+        return true;
+    }
+
+    @Override
+    public void answered() {
+        List<MockDevice> all;
+        synchronized (devices) {
+            all = List.copyOf(devices.values());
+        }
+        all.forEach(MockDevice::takeAnswers);
     }
 
     @Override
