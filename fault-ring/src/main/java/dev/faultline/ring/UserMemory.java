@@ -136,6 +136,23 @@ public final class UserMemory {
         return copy(to, address, false);
     }
 
+    /**
+     * The memory at an address, for who keeps using it after it was looked up.
+     *
+     * @param address any
+     * @param writable whether it has to be writable
+     * @return from there to the end of the segment that was put there; null if there is none, or it is read-only or freed
+     */
+    public @Nullable MemorySegment piece(long address, boolean writable) {
+        Mapping there = find(address);
+        if (there == null
+                || (writable && !there.writable)
+                || !there.segment.scope().isAlive()) {
+            return null;
+        }
+        return there.from(address);
+    }
+
     private long copy(MemorySegment own, long address, boolean out) {
         long size = own.byteSize();
         long done = 0;

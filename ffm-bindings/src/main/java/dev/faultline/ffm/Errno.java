@@ -63,6 +63,9 @@ public final class Errno {
     /** Wrong kind of descriptor for the call. */
     public static final int ENOTTY = 25;
 
+    /** Larger than a file may be. */
+    public static final int EFBIG = 27;
+
     /** No room. */
     public static final int ENOSPC = 28;
 
@@ -80,6 +83,9 @@ public final class Errno {
 
     /** No such system call. */
     public static final int ENOSYS = 38;
+
+    /** Not the page that was expected. */
+    public static final int EBADE = 52;
 
     /** The time of a wait ran out. */
     public static final int ETIME = 62;
@@ -155,12 +161,14 @@ public final class Errno {
         names[ENFILE] = "ENFILE";
         names[EMFILE] = "EMFILE";
         names[ENOTTY] = "ENOTTY";
+        names[EFBIG] = "EFBIG";
         names[ENOSPC] = "ENOSPC";
         names[ESPIPE] = "ESPIPE";
         names[EPIPE] = "EPIPE";
         names[ERANGE] = "ERANGE";
         names[EDEADLK] = "EDEADLK";
         names[ENOSYS] = "ENOSYS";
+        names[EBADE] = "EBADE";
         names[ETIME] = "ETIME";
         names[EOVERFLOW] = "EOVERFLOW";
         names[EBADFD] = "EBADFD";

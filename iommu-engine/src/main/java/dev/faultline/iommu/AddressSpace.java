@@ -42,7 +42,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
     private final Frames frames;
     private final Stations stations;
     private final int number;
-    /** Pages mapped, without those that were mapped alone: the table counts these, where no two threads meet. */
+    /** Pages mapped, without those that were filled. */
     private final AtomicLong mapped = new AtomicLong();
 
     private final ReservedRanges reserved = new ReservedRanges();
@@ -115,9 +115,6 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
                     + bytes + " bytes of memory, below 2^" + format.outputBits());
         }
         refuseReserved(first, first + bytes - 1);
-        if (bytes == Frames.BYTES) {
-            return mapped(first, table.place(first, physical, access));
-        }
         stations.mayWait();
         enter();
         try {
@@ -321,7 +318,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
      * @return a count that is exact while nobody maps or unmaps
      */
     public long mappedPages() {
-        return mapped.get() + table.mappedAlone();
+        return mapped.get() + table.filled();
     }
 
     /**
@@ -386,7 +383,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             iommu.walkCache().invalidate(number, 0, Iotlb.EVERYTHING);
             table.shut();
             table.close();
-            mapped.set(-table.mappedAlone());
+            mapped.set(-table.filled());
             iommu.closed(this);
         }
     }
@@ -469,12 +466,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
 
     private boolean install(long at, @Nullable MemorySegment content, int access) {
         refuseReserved(at, at);
-        return mapped(at, table.fill(at, content, access));
-    }
-
-    /** Whether a page of 4 KiB was mapped. */
-    private boolean mapped(long at, RadixTable.Outcome outcome) {
-        return switch (outcome) {
+        return switch (table.fill(at, content, access)) {
             case DONE -> {
                 settleReserved(at, Frames.BYTES);
                 yield true;

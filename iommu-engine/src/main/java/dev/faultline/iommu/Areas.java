@@ -56,8 +56,16 @@ public final class Areas {
     public record Unmapped(AreaResult result, long bytes) {}
 
     /** Gets areas one after the other. */
-    interface Visitor {
-        /** The part of an area that is asked for; DONE to go on. */
+    @FunctionalInterface
+    public interface Visitor {
+        /**
+         * An area.
+         *
+         * @param area one of those asked for
+         * @param first the first address of it that is asked for
+         * @param last the last one
+         * @return {@link AreaResult#DONE} to go on
+         */
         AreaResult visit(Area area, long first, long last);
     }
 
@@ -765,11 +773,14 @@ public final class Areas {
     }
 
     /**
-     * Goes through a range, area by area, with nothing between them. Held: the short lock.
+     * Goes through a range, area by area, with nothing between them. Nothing is mapped or unmapped meanwhile.
      *
+     * @param first the first address
+     * @param bytes how far
+     * @param visitor gets the areas, and calls nothing of this that waits
      * @return what the visitor said if it was not DONE; REFUSED for an empty range, WRAPS, NOT_MAPPED where there is a hole
      */
-    synchronized AreaResult visit(long first, long bytes, Visitor visitor) {
+    public synchronized AreaResult visit(long first, long bytes, Visitor visitor) {
         if (bytes == 0) {
             return AreaResult.REFUSED;
         }

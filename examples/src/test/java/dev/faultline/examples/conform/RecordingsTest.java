@@ -28,6 +28,7 @@ class RecordingsTest {
             "groups",
             "hwpt_alloc",
             "ioctl_dispatch",
+            "option",
             "poll",
             "read",
             "write");

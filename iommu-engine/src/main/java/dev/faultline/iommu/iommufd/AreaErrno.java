@@ -3,8 +3,12 @@ package dev.faultline.iommu.iommufd;
 import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.AreaResult;
 
-/** The error numbers of what an address space refuses. */
-final class AreaErrno {
+/**
+ * The error numbers of what an address space refuses.
+ *
+ * <p>Threads: stateless.
+ */
+public final class AreaErrno {
     private AreaErrno() {}
 
     /** The error number; 0 for {@link AreaResult#DONE}. */
@@ -30,5 +34,32 @@ final class AreaErrno {
         if (result != AreaResult.DONE) {
             throw new ErrnoException(of(result), field, allowed);
         }
+    }
+
+    /**
+     * Goes on if it was done.
+     *
+     * @param result how it ended
+     * @param field of the command, that a result other than DONE is about
+     * @throws ErrnoException if it was not done
+     */
+    public static void require(AreaResult result, String field) throws ErrnoException {
+        require(
+                result,
+                field,
+                switch (result) {
+                    case DONE, NO_MEMORY -> "any";
+                    case REFUSED -> "more than nothing, aligned as IOVA_RANGES says";
+                    case WRAPS -> "what ends below 2^64";
+                    case RESERVED -> "what IOVA_RANGES says";
+                    case TAKEN -> "where nothing is mapped";
+                    case NO_SPACE -> "what fits between the others";
+                    case NOT_MAPPED -> "what is mapped, uncut";
+                    case BUSY -> "what nobody holds or changes";
+                    case DENIED -> "what the memory was mapped for";
+                    case UNREACHABLE -> "the program's memory";
+                    case IN_USE -> "what fits what is mapped and allowed";
+                    case NOT_LET_GO -> "what its users let go of";
+                });
     }
 }

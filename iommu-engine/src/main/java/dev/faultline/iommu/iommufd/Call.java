@@ -1,6 +1,7 @@
 package dev.faultline.iommu.iommufd;
 
 import dev.faultline.ffm.Errno;
+import dev.faultline.iommu.Areas;
 import dev.faultline.ring.UserMemory;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
@@ -173,6 +174,39 @@ public final class Call {
     }
 
     /**
+     * Looks up what is mapped in an address space.
+     *
+     * @param at the offset of the field that has its id
+     * @param field the field's name
+     * @return its areas
+     * @throws ErrnoException ENOENT if there is no such address space
+     */
+    public Areas areas(int at, String field) throws ErrnoException {
+        return get(at, field, Ioas.class).areas();
+    }
+
+    /**
+     * A page table, and what it shows.
+     *
+     * @param domain as the driver made it
+     * @param areas of its address space
+     */
+    public record Paging(PagingDomain domain, Areas areas) {}
+
+    /**
+     * Looks up a page table that shows what an address space maps.
+     *
+     * @param at the offset of the field that has its id
+     * @param field the field's name
+     * @return the page table
+     * @throws ErrnoException ENOENT if there is no such page table
+     */
+    public Paging paging(int at, String field) throws ErrnoException {
+        HwptPaging hwpt = get(at, field, HwptPaging.class);
+        return new Paging(hwpt.domain(), hwpt.ioas().areas());
+    }
+
+    /**
      * Writes the structure back, as much of it as the program has room for.
      *
      * @throws ErrnoException EFAULT if that is not possible
@@ -224,8 +258,15 @@ public final class Call {
         flags(at, field, 0);
     }
 
-    /** Requires a field to have no other bits. */
-    void flags(int at, String field, int allowed) throws ErrnoException {
+    /**
+     * Requires a field to have no other bits.
+     *
+     * @param at its offset
+     * @param field its name
+     * @param allowed the bits that are known
+     * @throws ErrnoException EOPNOTSUPP if others are set
+     */
+    public void flags(int at, String field, int allowed) throws ErrnoException {
         if ((u32(at) & ~allowed) != 0) {
             throw new ErrnoException(
                     Errno.EOPNOTSUPP, field, allowed == 0 ? "0" : "bits of 0x" + Integer.toHexString(allowed));

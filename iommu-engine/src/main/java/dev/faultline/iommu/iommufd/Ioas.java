@@ -29,5 +29,7 @@ final class Ioas extends IommufdObject {
     }
 
     @Override
-    void destroy() {}
+    void destroy() {
+        var _ = areas.unmapAll();
+    }
 }

@@ -2,6 +2,7 @@ package dev.faultline.iommu.iommufd;
 
 import dev.faultline.ffm.Errno;
 import java.util.Arrays;
+import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
@@ -99,6 +100,16 @@ final class ObjectTable {
             object.users++;
             object.passing++;
             return type.cast(object);
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** Those of a type that are found now. */
+    <T extends IommufdObject> List<T> all(Class<T> type) {
+        lock.lock();
+        try {
+            return Arrays.stream(byId).filter(type::isInstance).map(type::cast).toList();
         } finally {
             lock.unlock();
         }

@@ -1,20 +1,23 @@
 package dev.faultline.iommu.iommufd;
 
 import dev.faultline.iommu.AreaTable;
+import org.jspecify.annotations.Nullable;
 
 /** A page table that shows what an address space maps. */
 public non-sealed interface PagingDomain extends Domain {
     /**
-     * How it shows that.
+     * What joins the address space.
      *
-     * @return the table that joins the address space
+     * @return always the same
      */
     AreaTable areas();
 
     /**
-     * Whether it was made so that what devices write to can be tracked.
+     * What devices write to, as far as it is noticed.
      *
-     * @return true if so
+     * @return null if the page table was not made for that
      */
-    boolean tracksDirty();
+    default @Nullable DirtyTracking dirty() {
+        return null;
+    }
 }

@@ -1,9 +1,13 @@
 package dev.faultline.iommu.iommufd;
 
 import dev.faultline.ffm.Errno;
+import dev.faultline.iommu.HeldPages;
 import dev.faultline.ring.UserMemory;
+import java.util.Collections;
 import java.util.List;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.WeakHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 
@@ -55,6 +59,11 @@ public final class SystemCalls implements AutoCloseable {
     private final UserMemory memory;
     private final Driver driver;
     private final Commands commands;
+    private final HeldPages held = new HeldPages();
+
+    /** Its contexts that may still be open: those told of a revoked buffer. */
+    private final Set<Context> contexts = Collections.synchronizedSet(Collections.newSetFromMap(new WeakHashMap<>()));
+
     private final Allocations allocations = new Allocations();
     private final Descriptors descriptors = new Descriptors(allocations);
 
@@ -93,6 +102,54 @@ public final class SystemCalls implements AutoCloseable {
         return descriptors;
     }
 
+    /**
+     * What of its memory is held for devices.
+     *
+     * @return all of it
+     */
+    public HeldPages held() {
+        return held;
+    }
+
+    /**
+     * Makes a device's memory that can be mapped, the kernel's dma-buf.
+     *
+     * @param bytes how much
+     * @param closesOnExec whether its descriptor does not outlive the program
+     * @return its descriptor
+     * @throws ErrnoException EMFILE
+     */
+    public int deviceMemory(long bytes, boolean closesOnExec) throws ErrnoException {
+        int fd = descriptors.reserve(0, closesOnExec);
+        descriptors.install(fd, new DmaBuffer(bytes));
+        return fd;
+    }
+
+    /**
+     * Takes a device's memory from all that have mapped it.
+     *
+     * @param fd its descriptor
+     * @param now whether it can not be mapped again either
+     * @throws ErrnoException EBADF, or EINVAL if it is something else
+     */
+    public void revoke(int fd, boolean now) throws ErrnoException {
+        OpenFile file = descriptors.hold(fd);
+        if (file == null) {
+            throw new ErrnoException(Errno.EBADF, "dmabuf_fd", "an open descriptor");
+        }
+        try {
+            if (!(file instanceof DmaBuffer buffer)) {
+                throw new ErrnoException(Errno.EINVAL, "dmabuf_fd", "one of a device's memory");
+            }
+            buffer.revoke(now);
+            for (Context context : contexts.toArray(Context[]::new)) {
+                context.objects().all(Ioas.class).forEach(ioas -> ioas.areas().hideRevoked());
+            }
+        } finally {
+            file.letGo();
+        }
+    }
+
     /** What is asked before anything is taken: for tests. */
     Allocations allocations() {
         return allocations;
@@ -115,7 +172,9 @@ public final class SystemCalls implements AutoCloseable {
             int fd = descriptors.reserve(0, (flags & O_CLOEXEC) != 0);
             allocations.take("a context");
             int kept = (flags & ~O_CLOEXEC) | O_LARGEFILE;
-            descriptors.install(fd, new Context(this, driver, commands, kept).file());
+            Context context = new Context(this, driver, commands, kept);
+            contexts.add(context);
+            descriptors.install(fd, context.file());
             return fd;
         } catch (ErrnoException e) {
             return -e.errno();
@@ -466,6 +525,25 @@ public final class SystemCalls implements AutoCloseable {
     }
 
     /**
+     * {@code memfd_create(2)}: memory with a descriptor, empty until {@link #ftruncate} says how long it is.
+     *
+     * @param flags MFD_CLOEXEC (1)
+     * @return the descriptor; {@code -EINVAL}, {@code -EMFILE}
+     */
+    public int memfdCreate(int flags) {
+        if ((flags & ~1) != 0) {
+            return -Errno.EINVAL;
+        }
+        try {
+            int fd = descriptors.reserve(0, flags != 0);
+            descriptors.install(fd, new MemoryFile());
+            return fd;
+        } catch (ErrnoException e) {
+            return -e.errno();
+        }
+    }
+
+    /**
      * {@code lseek(2)}.
      *
      * @param fd a descriptor
@@ -492,10 +570,27 @@ public final class SystemCalls implements AutoCloseable {
      *
      * @param fd a descriptor
      * @param length 0 or more
-     * @return {@code -EINVAL}: no descriptor here has a length; {@code -EBADF}
+     * @return 0; {@code -EINVAL} for a descriptor that has no length; {@code -EFBIG}, {@code -EBADF}
      */
     public int ftruncate(int fd, long length) {
-        return length < 0 || isOpen(fd) ? -Errno.EINVAL : -Errno.EBADF;
+        if (length < 0) {
+            return -Errno.EINVAL;
+        }
+        OpenFile file = descriptors.hold(fd);
+        if (file == null) {
+            return -Errno.EBADF;
+        }
+        try {
+            if (!(file instanceof MemoryFile memoryFile)) {
+                return -Errno.EINVAL;
+            }
+            memoryFile.truncate(length);
+            return 0;
+        } catch (ErrnoException e) {
+            return -e.errno();
+        } finally {
+            file.letGo();
+        }
     }
 
     private boolean isOpen(int fd) {

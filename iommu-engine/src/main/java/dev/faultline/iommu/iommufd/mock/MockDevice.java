@@ -134,7 +134,7 @@ final class MockDevice implements DriverDevice {
     @Override
     public void admit(Domain to, int pasid) throws ErrnoException {
         if (pasid == 0) {
-            if (to instanceof PagingDomain paging && paging.tracksDirty() && !tracksDirty()) {
+            if (to instanceof PagingDomain paging && paging.dirty() != null && !tracksDirty()) {
                 throw new ErrnoException(Errno.EINVAL, "pt_id", "a page table without DIRTY_TRACKING");
             }
         } else if (pasid == UNRELIABLE_PASID) {

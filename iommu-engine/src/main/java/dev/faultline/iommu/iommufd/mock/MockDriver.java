@@ -46,7 +46,8 @@ public final class MockDriver implements Driver {
 
     private MockDriver() {
         iommu = Iommu.open(IommuConfig.small().withFrames(16));
-        Stream.of(new MockDomains(this).all()).forEach(operations::putAll);
+        Stream.of(new MockDomains(this).all(), MockSpaces.all(), MockAccesses.all())
+                .forEach(operations::putAll);
     }
 
     /**
