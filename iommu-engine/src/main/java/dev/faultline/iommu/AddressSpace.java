@@ -42,7 +42,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
     private final Frames frames;
     private final Stations stations;
     private final int number;
-    /** Pages mapped, without those that were filled. */
+    /** Pages mapped, without those that were mapped alone: the table counts these, where no two threads meet. */
     private final AtomicLong mapped = new AtomicLong();
 
     private final ReservedRanges reserved = new ReservedRanges();
@@ -115,6 +115,9 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
                     + bytes + " bytes of memory, below 2^" + format.outputBits());
         }
         refuseReserved(first, first + bytes - 1);
+        if (bytes == Frames.BYTES) {
+            return mapped(first, table.place(first, physical, access));
+        }
         stations.mayWait();
         enter();
         try {
@@ -318,7 +321,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
      * @return a count that is exact while nobody maps or unmaps
      */
     public long mappedPages() {
-        return mapped.get() + table.filled();
+        return mapped.get() + table.mappedAlone();
     }
 
     /**
@@ -383,7 +386,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             iommu.walkCache().invalidate(number, 0, Iotlb.EVERYTHING);
             table.shut();
             table.close();
-            mapped.set(-table.filled());
+            mapped.set(-table.mappedAlone());
             iommu.closed(this);
         }
     }
@@ -466,7 +469,12 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
 
     private boolean install(long at, @Nullable MemorySegment content, int access) {
         refuseReserved(at, at);
-        return switch (table.fill(at, content, access)) {
+        return mapped(at, table.fill(at, content, access));
+    }
+
+    /** Whether a page of 4 KiB was mapped. */
+    private boolean mapped(long at, RadixTable.Outcome outcome) {
+        return switch (outcome) {
             case DONE -> {
                 settleReserved(at, Frames.BYTES);
                 yield true;

@@ -20,7 +20,11 @@ public enum Kind {
     /** The fault queue with a consumer that sleeps. */
     QUEUE_PARK("queue.park", "the fault queue, its consumer asleep before each request"),
     /** The engine's loop over the fault queue. */
-    LOOP("loop", "a device reads 64 bytes of a page that is not there: fault, a zeroed page, answer, retry, copy"),
+    LOOP("loop", "a device reads 64 bytes of a page that is not there: fault, map a page, answer, retry, copy"),
+    /** The same with fresh pages. */
+    LOOP_ZEROED("loop.zeroed", "the same, each page a fresh one of zeroes"),
+    /** The loop as a kernel has it. */
+    LOOP_LIST("loop.list", "the same faults and mappings over a list under a mutex, as a kernel delivers them"),
     /** The fault queue's rings alone. */
     RING("ring", "the fault queue's rings alone: stamped entries out, words back"),
     /** A ring with an index. */
@@ -168,7 +172,7 @@ public enum Kind {
 
     /** Whether it has no window above 1. */
     boolean isOneAtATime() {
-        return this == PINGPONG || this == LOOP || this == QUEUE_PARK || this == C_FUTEX || compareTo(URING_NOP32) >= 0;
+        return this == PINGPONG || this == QUEUE_PARK || this == C_FUTEX || compareTo(URING_NOP32) >= 0;
     }
 
     /**
@@ -178,8 +182,8 @@ public enum Kind {
      * @return 1 or more
      */
     int pieceRoundTrips(int window) {
-        if (this == LOOP) {
-            return EngineLoop.PAGES;
+        if (this == LOOP || this == LOOP_ZEROED || this == LOOP_LIST) {
+            return EngineLoop.pages(window);
         }
         if (this == QUEUE_PARK) {
             return 1;
@@ -210,7 +214,9 @@ public enum Kind {
             case QUEUE_LATE -> new CarriedFaults(window, FaultQueueCarrier.late(window, 0));
             case QUEUE_LATE_1M -> new CarriedFaults(window, MILLION, FaultQueueCarrier.late(window, MILLION));
             case QUEUE_PARK -> new CarriedFaults(window, FaultQueueCarrier.parked(window));
-            case LOOP -> new EngineLoop();
+            case LOOP -> new EngineLoop(window, false);
+            case LOOP_ZEROED -> new EngineLoop(window, true);
+            case LOOP_LIST -> new ListLoop(window);
             case RING -> new CarriedFaults(window, RingCarrier.carrier());
             case INDEX -> new CarriedFaults(window, IndexCarrier.carrier());
             case DISRUPTOR -> new CarriedFaults(window, DisruptorCarrier.carrier(window));

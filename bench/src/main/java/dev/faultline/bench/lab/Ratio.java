@@ -34,6 +34,8 @@ public record Ratio(
     /** Fewer round trips than this do not show what is allocated now and then. */
     static final long NEEDED_ROUND_TRIPS = 1_000_000;
 
+    private static final double NS_PER_US = 1000;
+
     /**
      * The figure and the quartiles.
      *
@@ -64,6 +66,7 @@ public record Ratio(
         return switch (key.basis()) {
             case Paired(Contender subject, List<Contender> against) -> paired(key, subject, against, measured.kept());
             case RatioKey.Allocated(Contender subject) -> allocated(key, measured.of(subject));
+            case RatioKey.Paced(Contender subject) -> paced(key, paces(measured.kept(), subject));
             case RatioKey.Gauged(Gauge gauge) -> gauged(key, measured.figures().getOrDefault(gauge, List.of()));
         };
     }
@@ -124,6 +127,20 @@ public record Ratio(
             return without(key, ratios.length, tooFew(ratios.length), rival);
         }
         return new Ratio(key, Interval.of(ratios), ratios.length, null, rival);
+    }
+
+    private static Ratio paced(RatioKey key, double[] paces) {
+        if (paces.length < NEEDED_SLICES) {
+            return without(key, paces.length, tooFew(paces.length), null);
+        }
+        return new Ratio(key, Interval.of(paces), paces.length, null, null);
+    }
+
+    private static double[] paces(List<PlacedSlice> kept, Contender subject) {
+        return kept.stream()
+                .filter(placed -> placed.contender().equals(subject))
+                .mapToDouble(placed -> NS_PER_US / placed.slice().nsPerRoundTrip())
+                .toArray();
     }
 
     /** All bytes over all round trips, since a median would not see what is allocated now and then. Of slices that were set aside too. */
@@ -199,6 +216,7 @@ public record Ratio(
                         .orElse(0);
             }
             case RatioKey.Allocated(Contender subject) -> measured.of(subject).size();
+            case RatioKey.Paced(Contender subject) -> paces(measured.kept(), subject).length;
             case RatioKey.Gauged(Gauge gauge) ->
                 measured.figures().getOrDefault(gauge, List.of()).size();
         };

@@ -43,6 +43,13 @@ public record RatioKey(String key, Better better, Basis basis) {
     public record Allocated(Contender subject) implements Basis {}
 
     /**
+     * Round trips by themselves, in millions a second.
+     *
+     * @param subject who is measured
+     */
+    public record Paced(Contender subject) implements Basis {}
+
+    /**
      * A gauge that is read several times.
      *
      * @param gauge which
@@ -75,6 +82,10 @@ public record RatioKey(String key, Better better, Basis basis) {
             gauge("queue.bytes_per_outstanding_group", Gauge.OUTSTANDING_BYTES),
             times("queue.1M_outstanding.vs_1", Kind.QUEUE_LATE_1M.at(256), Kind.QUEUE_LATE.at(256)),
             times("loop.w1.vs_queue", Kind.LOOP.at(1), Kind.QUEUE.at(1)),
+            times("loop.zeroed.w1.vs_queue", Kind.LOOP_ZEROED.at(1), Kind.QUEUE.at(1)),
+            rates("loop.w64.vs_mutex_list", Kind.LOOP.at(64), Kind.LOOP_LIST.at(64)),
+            new RatioKey("loop.w64.mfaults_per_s", Better.HIGHER, new Paced(Kind.LOOP.at(64))),
+            new RatioKey("loop.bytes_per_fault", Better.LOWER, new Allocated(Kind.LOOP.at(64))),
             rates("uring.nop32.vs_c", Kind.URING_NOP32.at(1), Kind.C_URING_NOP32.at(1)),
             times("uring.socket.w1.vs_c", Kind.URING_SOCKET.at(1), Kind.C_URING_SOCKET.at(1)),
             rates("uring.socket.w64.vs_c", Kind.URING_SOCKET.at(64), Kind.C_URING_SOCKET.at(64)),
@@ -127,6 +138,7 @@ public record RatioKey(String key, Better better, Basis basis) {
                 contenders.addAll(against);
             }
             case Allocated(Contender subject) -> contenders.add(subject);
+            case Paced(Contender subject) -> contenders.add(subject);
             case Gauged(Gauge _) -> {}
         }
         contenders.remove(Contender.PINGPONG);

@@ -42,12 +42,14 @@ class ContendersTest {
         try (Contest contest = contender.open();
                 SliceRunner runner = new SliceRunner(contest, pieceRoundTrips(contender), List.of(), failure::set)) {
             long leastBytes = Long.MAX_VALUE;
-            for (int i = 0; i < MOST_SLICES && leastBytes > 0; i++) {
+            // A kernel's list has an object for each group.
+            boolean allocates = contender.kind() == Kind.LOOP_LIST;
+            for (int i = 0; i < MOST_SLICES && leastBytes > 0 && !(allocates && i > 0); i++) {
                 Slice slice = runner.run(SLICE_NS);
                 assertTrue(slice.roundTrips() >= pieceRoundTrips(contender), slice.line());
                 leastBytes = Math.min(leastBytes, slice.requesterBytes() + slice.responderBytes());
             }
-            assertEquals(0, leastBytes);
+            assertEquals(allocates, leastBytes > 0, "allocates");
         }
         assertNull(failure.get());
     }

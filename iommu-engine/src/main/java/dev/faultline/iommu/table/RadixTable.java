@@ -200,7 +200,7 @@ public final class RadixTable {
             Outcome outcome = map(address, 0, leaf, NONE_TAKEN);
             if (outcome == Outcome.DONE) {
                 installed = true;
-                visits.countFilled(visit);
+                visits.countMapped(visit);
             }
             return outcome;
         } finally {
@@ -211,12 +211,36 @@ public final class RadixTable {
         }
     }
 
-    /** How many pages {@link #fill} has mapped; exact while nobody does. */
-    public long filled() {
-        return visits.filled();
+    /**
+     * Maps a page of 4 KiB that is the caller's.
+     *
+     * @param address a multiple of 4096
+     * @param physical a multiple of 4096
+     * @param rights for all requests
+     * @return DONE, IN_USE, NO_FRAME or SHUT
+     */
+    public Outcome place(long address, long physical, int rights) {
+        int visit = visits.enter();
+        try {
+            if (visits.isShut()) {
+                return Outcome.SHUT;
+            }
+            Outcome outcome = map(address, 0, format.leaf(physical, 0, rights, false), NONE_TAKEN);
+            if (outcome == Outcome.DONE) {
+                visits.countMapped(visit);
+            }
+            return outcome;
+        } finally {
+            visits.leave(visit);
+        }
     }
 
-    /** From now on {@link #fill} maps nothing; waits for those who are just doing so. */
+    /** How many pages {@link #fill} and {@link #place} have mapped; exact while nobody does. */
+    public long mappedAlone() {
+        return visits.mapped();
+    }
+
+    /** From now on {@link #fill} and {@link #place} map nothing; waits for those who are just doing so. */
     public void shut() {
         visits.shut();
     }

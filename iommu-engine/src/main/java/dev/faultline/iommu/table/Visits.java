@@ -30,8 +30,8 @@ final class Visits {
     private static final int SLOTS_PER_PROCESSOR = 4;
     /** Longs from one slot to the next, and before the first: no two share a line. */
     private static final int APART = 16;
-    /** Of a slot: pages that its visitors have filled. Written by who is inside, read by anybody. */
-    private static final int FILLED = 1;
+    /** Of a slot: pages that its visitors have mapped, and count here. Written by who is inside, read by anybody. */
+    private static final int MAPPED = 1;
 
     private static final int SPINS = 200;
     private static final int YIELDS = 1000;
@@ -69,16 +69,16 @@ final class Visits {
         words.setRelease(entered, words.getPlain(entered) + 1);
     }
 
-    /** From inside: one page more. */
-    void countFilled(int entered) {
-        words.setOpaque(entered + FILLED, words.getPlain(entered + FILLED) + 1);
+    /** From inside: one page more is mapped. */
+    void countMapped(int entered) {
+        words.setOpaque(entered + MAPPED, words.getPlain(entered + MAPPED) + 1);
     }
 
-    /** How many pages were filled; exact while nobody fills. */
-    long filled() {
+    /** How many pages were counted; exact while nobody counts. */
+    long mapped() {
         long sum = 0;
         for (int slot = 0; slot < slots; slot++) {
-            sum += words.getOpaque(at(slot) + FILLED);
+            sum += words.getOpaque(at(slot) + MAPPED);
         }
         return sum;
     }
