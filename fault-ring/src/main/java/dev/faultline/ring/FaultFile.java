@@ -34,7 +34,9 @@ import java.util.stream.IntStream;
  *
  * <p>Threads: any; a lock lets one at a time in, as the kernel's mutex does. Ownership: closed by its user, or by the queue.
  * Closing answers nobody: what is open stays so until its deadline (which the kernel does not have: 0 is as there), its
- * device's detach or the queue's close, and the door cannot be opened again. Progress: nothing waits for more than the lock, but for {@link #poll}. Each group allocates its copy.
+ * device's detach or the queue's close, and the door cannot be opened again. Progress: nothing waits for more than the lock, but for {@link #poll}. Nothing is allocated for a group once
+ * as many were listed at a time, as large, unless several lanes bring more than 31 out of order: its copy goes where an
+ * earlier one was, kept for that until the door closes.
  * Units: bytes, nanoseconds. Errors: the negative of an {@link Errno}; nothing is thrown.
  *
  * <p>Source: {@code include/uapi/linux/iommufd.h} and {@code drivers/iommu/iommufd/eventq.c}, Linux 7.2; user addresses as on
@@ -57,10 +59,29 @@ public final class FaultFile implements AutoCloseable {
     private static final int RESPONSE = PageResponseLayout.SIZE;
     private static final long LONGEST_SLEEP_NS = TimeUnit.DAYS.toNanos(1);
 
-    /** A group on the deliver list. */
-    private record Listed(int ringCookie, long raisedAtNs, MemorySegment records) {
+    /** A group on the deliver list, or room for one. */
+    private static final class Listed {
+        private MemorySegment records = roomFor(1);
+        private long bytes;
+        private int ringCookie;
+        private long raisedAtNs;
+
+        private static MemorySegment roomFor(int requests) {
+            return MemorySegment.ofArray(new long[requests * RECORD / Long.BYTES]);
+        }
+
+        void copy(FaultGroup group) {
+            bytes = (long) group.size() * RECORD;
+            if (bytes > records.byteSize()) {
+                records = roomFor(group.size());
+            }
+            group.copyTo(records, 0);
+            ringCookie = group.cookie();
+            raisedAtNs = group.raisedAtNs();
+        }
+
         void setCookie(int cookie) {
-            for (long at = PageFaultLayout.COOKIE_OFFSET; at < records.byteSize(); at += RECORD) {
+            for (long at = PageFaultLayout.COOKIE_OFFSET; at < bytes; at += RECORD) {
                 records.set(ValueLayout.JAVA_INT, at, cookie);
             }
         }
@@ -85,6 +106,10 @@ public final class FaultFile implements AutoCloseable {
 
     private final ArrayDeque<Listed> deliverList = new ArrayDeque<>();
     private final List<Listed> arrived = new ArrayList<>();
+
+    /** Room of groups that have left the list. */
+    private final ArrayDeque<Listed> room = new ArrayDeque<>();
+
     private final CompletionHandler arrival = (userData, group) -> arrive(group);
 
     /** The ring's cookie by the file's; 0 where that is free. The first place is never used. */
@@ -130,24 +155,24 @@ public final class FaultFile implements AutoCloseable {
                 return -refused;
             }
             long most = Math.min(count, MOST_BYTES);
-            collect();
+            dropRevoked();
             long done = 0;
             int error = 0;
-            Listed group;
-            while ((group = deliverList.peek()) != null) {
-                long size = group.records.byteSize();
+            while (hasGroup()) {
+                Listed group = deliverList.element();
+                long size = group.bytes;
                 if (size > most - done) {
                     error = Errno.EINVAL;
                     break;
                 }
                 int cookie = freeCookie();
                 group.setCookie(cookie);
-                if (memory.copyOut(group.records, address + done) < size) {
+                if (memory.copyOut(group.records, size, address + done) < size) {
                     error = Errno.EFAULT;
                     break;
                 }
-                deliverList.remove();
                 ringCookies[cookie] = group.ringCookie;
+                room.push(deliverList.remove());
                 done += size;
             }
             return done > 0 ? done : -error;
@@ -397,6 +422,14 @@ public final class FaultFile implements AutoCloseable {
         }
     }
 
+    /** Whether the deliver list has a group, which makes looking at the lanes again needless: they would only add behind it. */
+    private boolean hasGroup() {
+        if (deliverList.isEmpty()) {
+            collect();
+        }
+        return !deliverList.isEmpty();
+    }
+
     /** Brings the deliver list up to date. */
     private void collect() {
         arrived.clear();
@@ -413,21 +446,32 @@ public final class FaultFile implements AutoCloseable {
                 }
             }
         } while (arrived.size() > before);
-        if (arrived.size() > 1 && queue.config().lanes() > 1) {
+        if (!areInOrder(arrived)) {
             // Stable: the order within a lane holds.
             arrived.sort((a, b) -> Long.signum(a.raisedAtNs - b.raisedAtNs));
         }
-        deliverList.addAll(arrived);
+        for (int i = 0; i < arrived.size(); i++) {
+            deliverList.add(arrived.get(i));
+        }
         dropRevoked();
+    }
+
+    /** Asked first, for sorting allocates; what one lane has brought is in order. */
+    private static boolean areInOrder(List<Listed> groups) {
+        for (int i = 1; i < groups.size(); i++) {
+            if (groups.get(i).raisedAtNs - groups.get(i - 1).raisedAtNs < 0) {
+                return false;
+            }
+        }
+        return true;
     }
 
     /** Copies a group, and posts its read again at once: the deliver list knows no bound but the producers' allocations. */
     private void arrive(FaultGroup group) {
-        int ringCookie = group.cookie();
-        if (consumer.answerAndRepost(ringCookie, Answer.LATER) == Result.OK) {
-            MemorySegment records = MemorySegment.ofArray(new long[group.size() * RECORD / Long.BYTES]);
-            group.copyTo(records, 0);
-            arrived.add(new Listed(ringCookie, group.raisedAtNs(), records));
+        if (consumer.answerAndRepost(group.cookie(), Answer.LATER) == Result.OK) {
+            Listed listed = room.isEmpty() ? new Listed() : room.pop();
+            listed.copy(group);
+            arrived.add(listed);
         }
     }
 
@@ -462,7 +506,14 @@ public final class FaultFile implements AutoCloseable {
             return;
         }
         revocationsSeen = revocations;
-        deliverList.removeIf(group -> !consumer.isOpen(group.ringCookie));
+        for (int left = deliverList.size(); left > 0; left--) {
+            Listed group = deliverList.remove();
+            if (consumer.isOpen(group.ringCookie)) {
+                deliverList.add(group);
+            } else {
+                room.push(group);
+            }
+        }
         for (int cookie = 1; cookie < ringCookies.length; cookie++) {
             if (ringCookies[cookie] != 0 && !consumer.isOpen(ringCookies[cookie])) {
                 free(cookie);
@@ -512,6 +563,7 @@ public final class FaultFile implements AutoCloseable {
             closed = true;
             consumer.close();
             deliverList.clear();
+            room.clear();
             ringCookies = new int[0];
             wakeFollowers();
         } finally {

@@ -16,16 +16,15 @@ public final class UserMemory {
     /** Where the user address range ends; {@code TASK_SIZE_MAX} of Linux on x86-64. */
     public static final long END = 0x7fff_ffff_f000L;
 
+    /** Up to where a call takes an address for a user's: {@code USER_PTR_MAX}, where linear address masking is on. */
+    static final long POINTER_END = 0x7fff_ffff_ffff_f000L;
+
     /** Where {@link #of} puts its one segment. */
     static final long BASE = 0x1_0000;
 
     private record Mapping(long address, MemorySegment segment, boolean writable) {
         long end() {
             return address + segment.byteSize();
-        }
-
-        MemorySegment from(long where) {
-            return segment.asSlice(where - address);
         }
 
         @Override
@@ -65,7 +64,7 @@ public final class UserMemory {
         if (size == 0) {
             throw new IllegalArgumentException("segment=0 bytes: allowed 1 or more");
         }
-        if (isOutside(address, size)) {
+        if (address < 0 || address > END - size) {
             throw new IllegalArgumentException(
                     "address=" + hex(address) + ": allowed 0 to " + hex(END - size) + " for " + size + " bytes");
         }
@@ -104,14 +103,15 @@ public final class UserMemory {
     }
 
     /**
-     * Whether a range reaches outside the user address range, which is asked before anything else.
+     * Whether a range reaches outside what can be a user's address, which is asked before anything else: up to
+     * 0x7ffffffffffff000, also where no memory can be mapped.
      *
      * @param address of its first byte
      * @param count its bytes
      * @return true also if the count, as a signed number, is negative
      */
     public static boolean isOutside(long address, long count) {
-        return count < 0 || address < 0 || address > END - count;
+        return count < 0 || address < 0 || address > POINTER_END - count;
     }
 
     /**
@@ -122,7 +122,12 @@ public final class UserMemory {
      * @return how many bytes were written
      */
     public long copyOut(MemorySegment from, long address) {
-        return copy(from, address, true);
+        return copy(from, from.byteSize(), address, true);
+    }
+
+    /** {@link #copyOut(MemorySegment, long)} of the first bytes. */
+    long copyOut(MemorySegment from, long size, long address) {
+        return copy(from, size, address, true);
     }
 
     /**
@@ -133,7 +138,7 @@ public final class UserMemory {
      * @return how many bytes were read
      */
     public long copyIn(long address, MemorySegment to) {
-        return copy(to, address, false);
+        return copy(to, to.byteSize(), address, false);
     }
 
     /**
@@ -150,11 +155,10 @@ public final class UserMemory {
                 || !there.segment.scope().isAlive()) {
             return null;
         }
-        return there.from(address);
+        return there.segment.asSlice(address - there.address);
     }
 
-    private long copy(MemorySegment own, long address, boolean out) {
-        long size = own.byteSize();
+    private long copy(MemorySegment own, long size, long address, boolean out) {
         long done = 0;
         while (done < size) {
             Mapping there = find(address + done);
@@ -164,13 +168,13 @@ public final class UserMemory {
                     || !there.segment.scope().isAlive()) {
                 return done;
             }
-            MemorySegment theirs = there.from(address + done);
-            long n = Math.min(size - done, theirs.byteSize());
+            long at = address + done - there.address;
+            long n = Math.min(size - done, there.segment.byteSize() - at);
             try {
                 if (out) {
-                    MemorySegment.copy(own, done, theirs, 0, n);
+                    MemorySegment.copy(own, done, there.segment, at, n);
                 } else {
-                    MemorySegment.copy(theirs, 0, own, done, n);
+                    MemorySegment.copy(there.segment, at, own, done, n);
                 }
             } catch (IllegalStateException e) {
                 return done; // freed this moment, by another thread

@@ -4,6 +4,10 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.sun.management.ThreadMXBean;
+import dev.faultline.ffm.PageFaultLayout;
+import dev.faultline.ffm.PageResponseLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.lang.management.ManagementFactory;
 import org.junit.jupiter.api.Test;
 
@@ -71,6 +75,58 @@ class AllocationTest {
             trips.producer.leave();
             assertTrue(queue.accounting().balanced());
             assertTrue(trips.sum != 0);
+        }
+    }
+
+    @Test
+    void aReadAndAWriteOfAFileAllocateNothing() {
+        ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+        long at = 0x1000;
+        MemorySegment page = MemorySegment.ofArray(new long[512]);
+        UserMemory memory = new UserMemory();
+        memory.map(at, page, true);
+        int burst = 16;
+        int[] told = {0};
+        try (FaultQueue queue =
+                FaultQueue.open(QueueConfig.of(64).withLargestGroup(2).withWaiting(Waiting.SPIN))) {
+            FaultProducer producer = queue.producer(64, (tag, code) -> told[0]++);
+            FaultFile file = queue.file();
+            assertTrue(producer.enter());
+            long before = 0;
+            for (int i = 0; i < WARM_UP + COUNTED; i += burst) {
+                if (i == WARM_UP) {
+                    before = threads.getCurrentThreadAllocatedBytes();
+                }
+                for (int tag = 0; tag < burst; tag++) {
+                    // Some groups of two.
+                    if ((tag & 7) == 0 && producer.raise(tag, 1, 1, tag, tag, 1, false) != Result.OK) {
+                        throw new IllegalStateException();
+                    }
+                    if (producer.raise(tag, 1, 1, tag, tag, 1, true) != Result.OK) {
+                        throw new IllegalStateException();
+                    }
+                }
+                producer.flush();
+                for (int group = 0; group < burst; group++) {
+                    long size = (group & 7) == 0 ? 2 * PageFaultLayout.SIZE : PageFaultLayout.SIZE;
+                    if (file.read(memory, at, size) != size) {
+                        throw new IllegalStateException();
+                    }
+                    page.set(
+                            ValueLayout.JAVA_INT_UNALIGNED,
+                            1024,
+                            page.get(ValueLayout.JAVA_INT_UNALIGNED, PageFaultLayout.COOKIE_OFFSET));
+                    if (file.write(memory, at + 1024, PageResponseLayout.SIZE) != PageResponseLayout.SIZE) {
+                        throw new IllegalStateException();
+                    }
+                }
+                producer.poll();
+            }
+            long bytes = threads.getCurrentThreadAllocatedBytes() - before;
+            assertEquals(WARM_UP + COUNTED, told[0]);
+            assertTrue(bytes < COUNTED / 100, () -> bytes + " bytes for " + COUNTED + " faults");
+            producer.leave();
+            assertTrue(queue.accounting().balanced());
         }
     }
 }

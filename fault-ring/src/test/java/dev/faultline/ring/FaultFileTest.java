@@ -190,7 +190,7 @@ class FaultFileTest {
     void theRangeIsCheckedBeforeAllElse() {
         FaultFile file = open(QueueConfig.of(4)).file();
         UserMemory memory = new UserMemory();
-        long end = 0x7fff_ffff_f000L;
+        long end = 0x7fff_ffff_ffff_f000L;
         assertEquals(0, file.read(memory, end, 0));
         assertEquals(0, file.write(memory, end, 0));
         assertEquals(0, file.read(memory, end - SIZE, SIZE));

@@ -21,7 +21,10 @@ public enum Gauge {
             "map.unmap",
             "time of mapping a page of 4 KiB and unmapping it, its tables there, nobody told, ns",
             100,
-            "");
+            ""),
+    /** The file-like door. */
+    FILE_PAIR(
+            "file.pair", "time of reading one fault off a descriptor and writing its answer, uncontended, ns", 100, "");
 
     private final String key;
     private final String what;
@@ -91,6 +94,7 @@ public enum Gauge {
             case IDLE_SPIN -> IdleThreads.ofQueue(Waiting.SPIN);
             case OUTSTANDING_BYTES -> new OpenGroupBytes();
             case MAP_UNMAP -> new MapUnmapPairs();
+            case FILE_PAIR -> new FileReadsAndWrites();
         };
     }
 

@@ -98,6 +98,7 @@ public record RatioKey(String key, Better better, Basis basis) {
             rates("dma4k.vs_copy", Kind.DMA_4K.at(1), Kind.COPY_4K.at(1)),
             times("translate.1024_pasids.vs_1", Kind.PASIDS_1024.at(1), Kind.PASIDS_1.at(1)),
             gauge("map_unmap.ns", Gauge.MAP_UNMAP),
+            gauge("facade.readwrite", Gauge.FILE_PAIR),
             new RatioKey("translate.bytes", Better.LOWER, new Allocated(Kind.PASIDS_1.at(1))));
 
     private static Contender[] rivals(int window) {
