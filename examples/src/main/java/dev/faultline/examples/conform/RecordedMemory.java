@@ -91,6 +91,9 @@ final class RecordedMemory {
             memory.fill(in.getLong(32), VIOMMU_DATA_BYTES, (byte) 0);
             memory.put(in.getLong(32), VIOMMU_DATA_BEFORE);
         }
+        if (request == Commands.HWPT_INVALIDATE && lines.get(index).has("arg") && struct.length >= 28) {
+            memory.fill(in.getLong(8), (long) in.getInt(20) * in.getInt(24), (byte) 0);
+        }
         if (request == Commands.HWPT_ALLOC
                 && struct.length >= 40
                 && in.getInt(24) == NESTED_DATA_TYPE

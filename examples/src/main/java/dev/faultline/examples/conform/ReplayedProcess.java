@@ -3,6 +3,7 @@ package dev.faultline.examples.conform;
 import dev.faultline.examples.BadInput;
 import dev.faultline.iommu.iommufd.SystemCalls;
 import dev.faultline.iommu.iommufd.mock.MockDriver;
+import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
@@ -29,7 +30,7 @@ final class ReplayedProcess implements AutoCloseable {
     private static final int F_DUPFD = 0;
     private static final int F_DUPFD_CLOEXEC = 1030;
     private static final int O_NONBLOCK = 0x800;
-    private static final int F_OK_MAP_SHARED = 1;
+    private static final int MAP_SHARED = 1;
     private static final int PAGE = 4096;
 
     private static final Pattern LIMIT = Pattern.compile("RLIMIT_NOFILE is (\\d{1,6})");
@@ -41,6 +42,9 @@ final class ReplayedProcess implements AutoCloseable {
     private final TestCommands test;
     private final RecordedMemory recordedMemory;
     private boolean limited;
+
+    /** Where the last region was mapped. */
+    private long mapped;
 
     ReplayedProcess(RecordedLine header, boolean directionsGiven) throws BadInput {
         memory = new CallerMemory(header);
@@ -78,7 +82,8 @@ final class ReplayedProcess implements AutoCloseable {
             case "fsync" -> comparison.result(calls.fsync(fd(line)));
             case "ftruncate" -> comparison.result(calls.ftruncate(fd(line), line.number("length", 0)));
             case "mmap" -> mmap(line, comparison);
-            case "munmap" -> comparison.result(calls.munmap(line.number("address"), line.number("length")));
+            case "munmap" ->
+                comparison.result(calls.munmap(line.number("address", mapped), line.number("length", PAGE)));
             case "memory" -> recordedMemory.line(lines, index, comparison);
             case "iotlb" -> valid(line, comparison, Commands.TEST_CHECK_IOTLB, "hwpt", TestCommands.IOTLB_VALID);
             case "dev_cache" ->
@@ -149,10 +154,11 @@ final class ReplayedProcess implements AutoCloseable {
         byte[] out = memory.get(argument, given);
         if (line.text("out_hex", "").isEmpty()) {
             if (line.json("out").isTextual()) {
-                comparison.bytes("struct, which should be unchanged,", in, out);
+                comparison.bytes("struct, which should be unchanged,", Arrays.copyOf(in, given), out);
             }
         } else {
-            comparison.bytes("struct", line.bytes("out_hex"), out);
+            byte[] expected = line.bytes("out_hex");
+            comparison.bytes("struct", Arrays.copyOf(expected, Math.min(expected.length, given)), out);
         }
         if (!line.has("arg") && !atTheEnd) {
             comparison.same("bytes changed behind the struct", 0, memory.scribbled(in));
@@ -324,8 +330,17 @@ final class ReplayedProcess implements AutoCloseable {
     private void mmap(RecordedLine line, Comparison comparison) throws BadInput {
         long result = calls.mmap(
                 fd(line), line.number("offset", 0), line.number("length", PAGE), (int) line.number("prot", 1), (int)
-                        line.number("flags", F_OK_MAP_SHARED));
+                        line.number("flags", MAP_SHARED));
         comparison.result(result > 0 ? line.number("ret", 0) : result);
+        if (result > 0) {
+            mapped = result;
+            if (line.has("bytes")) {
+                byte[] expected = line.bytes("bytes");
+                byte[] there = new byte[expected.length];
+                var _ = memory.user().copyIn(mapped, MemorySegment.ofArray(there));
+                comparison.bytes("bytes", expected, there);
+            }
+        }
     }
 
     private void valid(RecordedLine line, Comparison comparison, int operation, String of, int value) throws BadInput {

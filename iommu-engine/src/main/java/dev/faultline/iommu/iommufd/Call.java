@@ -207,6 +207,18 @@ public final class Call {
     }
 
     /**
+     * Looks a guest's page table up, as {@link #get} does.
+     *
+     * @param at the offset of the field that has its id
+     * @param field the field's name
+     * @return what its driver made of it
+     * @throws ErrnoException ENOENT if there is no nested page table of that id
+     */
+    public NestedDomain nested(int at, String field) throws ErrnoException {
+        return get(at, field, HwptNested.class).domain();
+    }
+
+    /**
      * Writes the structure back, as much of it as the program has room for.
      *
      * @throws ErrnoException EFAULT if that is not possible

@@ -15,6 +15,10 @@ final class EventDescriptor extends OpenFile {
         context.objects().use(queue);
     }
 
+    EventQueue queue() {
+        return queue;
+    }
+
     @Override
     boolean readable() {
         return true;

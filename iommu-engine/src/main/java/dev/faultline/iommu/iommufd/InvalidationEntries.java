@@ -59,6 +59,11 @@ public final class InvalidationEntries {
         done++;
     }
 
+    /** The program is told the number it gave: of drivers that fail before they count. */
+    public void uncounted() {
+        done = count;
+    }
+
     /**
      * Requires a type.
      *

@@ -123,6 +123,8 @@ final class ViommuCommands {
     private static void hwQueue(Call call) throws ErrnoException {
         int viommuId = 8;
         int type = 12;
+        int index = 16;
+        int outHwQueueId = 20;
         int iova = 24;
         int length = 32;
         call.flags(FLAGS, "flags", 0);
@@ -137,6 +139,11 @@ final class ViommuCommands {
         if (!viommu.driver().hasHwQueues(call.u32(type))) {
             throw new ErrnoException(Errno.EOPNOTSUPP, "type", "a type that the vIOMMU has");
         }
-        throw new ErrnoException(Errno.EOPNOTSUPP, "type", "a type that the vIOMMU has");
+        call.context().create(new HwQueue(viommu, call.u64(iova), call.u64(length)), queue -> {
+            queue.pin();
+            queue.made(viommu.driver().hwQueue(queue, call.u32(index)));
+            call.put32(outHwQueueId, queue.id());
+            call.respond();
+        });
     }
 }

@@ -12,10 +12,16 @@ import dev.faultline.iommu.iommufd.Domain;
 import dev.faultline.iommu.iommufd.Driver;
 import dev.faultline.iommu.iommufd.DriverDevice;
 import dev.faultline.iommu.iommufd.ErrnoException;
+import dev.faultline.iommu.iommufd.HardwareInfo;
 import dev.faultline.iommu.iommufd.NestedDomain;
 import dev.faultline.iommu.iommufd.PagingDomain;
 import dev.faultline.iommu.iommufd.UserData;
+import dev.faultline.iommu.iommufd.Viommu;
+import dev.faultline.iommu.iommufd.VirtualIommu;
 import dev.faultline.ring.FaultQueue;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Arrays;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 
@@ -45,6 +51,22 @@ final class MockDevice implements DriverDevice {
     private final PageRequestReporter reporter;
     private final AtomicReference<@Nullable Context> binding = new AtomicReference<>();
 
+    /** A guest's entries, and what they hold at first. */
+    static final int CACHE_ENTRIES = 4;
+
+    private static final int CACHE_VALUE = 0xbaddad;
+
+    private static final int INFO_TYPE = 0xfeedbeef;
+    private static final int INFO_REGISTER = 0xdeadbeef;
+
+    private final int[] cache = new int[CACHE_ENTRIES];
+
+    /** Through which guest's IOMMU it is attached; under this. */
+    private @Nullable MockViommu viommu;
+
+    /** What it is called there; under this. */
+    private long virtualId;
+
     /** The next attachment of the unreliable PASID fails; under the lock of its attachments. */
     private boolean failsNext;
 
@@ -55,6 +77,7 @@ final class MockDevice implements DriverDevice {
         this.hasPasids = (flags & WITH_PASIDS) != 0;
         this.device = driver.iommu()
                 .device(DeviceConfig.reported("iommufd_mock" + number).withPasidBits(hasPasids ? PASID_BITS : 0));
+        Arrays.fill(cache, CACHE_VALUE);
         this.reporter = device.reportTo(this::responded, true);
     }
 
@@ -123,10 +146,7 @@ final class MockDevice implements DriverDevice {
     @Override
     public NestedDomain nested(PagingDomain parent, int wanted, UserData data, @Nullable FaultQueue faults)
             throws ErrnoException {
-        if ((wanted & ~PASID) != 0) {
-            throw new ErrnoException(Errno.EOPNOTSUPP, "flags", "FAULT_ID_VALID, PASID");
-        }
-        return MockNested.of(driver, data, faults);
+        return MockNested.of(driver, null, wanted, data, faults);
     }
 
     // ---- attachments ----
@@ -137,6 +157,11 @@ final class MockDevice implements DriverDevice {
             if (to instanceof PagingDomain paging && paging.dirty() != null && !tracksDirty()) {
                 throw new ErrnoException(Errno.EINVAL, "pt_id", "a page table without DIRTY_TRACKING");
             }
+            if (to instanceof MockNested nested
+                    && nested.viommu() != null
+                    && nested.viommu().viommu().virtualId(this).isEmpty()) {
+                throw new ErrnoException(Errno.ENOENT, "pt_id", "a page table whose vIOMMU knows the device");
+            }
         } else if (pasid == UNRELIABLE_PASID) {
             failsNext = !failsNext;
             if (!failsNext) {
@@ -146,10 +171,66 @@ final class MockDevice implements DriverDevice {
     }
 
     @Override
-    public void attached(Domain to, int pasid) {}
+    public void attached(Domain to, int pasid) {
+        if (pasid == 0) {
+            attachThrough(to instanceof MockNested nested ? nested.viommu() : null);
+        }
+    }
+
+    /** What it reports as of a vIOMMU is what it was called there when it came to be attached through it. */
+    private synchronized void attachThrough(@Nullable MockViommu next) {
+        if (next != viommu) {
+            viommu = next;
+            virtualId = next == null ? 0 : next.viommu().virtualId(this).orElse(0);
+        }
+    }
+
+    /** Reports an event as if the device had caused it. */
+    synchronized void event() throws ErrnoException {
+        if (viommu == null || virtualId == 0) {
+            throw new ErrnoException(Errno.ENOENT, "dev_id", "a device attached through a vIOMMU");
+        }
+        byte[] event = new byte[Integer.BYTES];
+        var _ = ByteBuffer.wrap(event).order(ByteOrder.nativeOrder()).putInt(0, (int) virtualId);
+        viommu.viommu().report(MockViommu.EVENT_TYPE, event);
+    }
+
+    // ---- what it is asked for a guest ----
+
+    @Override
+    public HardwareInfo hardwareInfo(int type) throws ErrnoException {
+        if (type != HardwareInfo.DEFAULT && type != INFO_TYPE) {
+            throw new ErrnoException(Errno.EOPNOTSUPP, "in_data_type", "0 or 0xfeedbeef");
+        }
+        byte[] info = new byte[2 * Integer.BYTES];
+        var _ = ByteBuffer.wrap(info).order(ByteOrder.nativeOrder()).putInt(Integer.BYTES, INFO_REGISTER);
+        return new HardwareInfo(INFO_TYPE, info);
+    }
+
+    @Override
+    public boolean hasViommus(int type) {
+        return type == MockViommu.TYPE;
+    }
+
+    @Override
+    public VirtualIommu viommu(Viommu made, PagingDomain parent, @Nullable UserData data) throws ErrnoException {
+        return new MockViommu(driver, made, data);
+    }
+
+    /** Whether an entry of its cache holds a value. */
+    synchronized boolean isCached(int entry, int value) {
+        return entry >= 0 && entry < CACHE_ENTRIES && cache[entry] == value;
+    }
+
+    synchronized void invalidateCache(int entry, boolean all) {
+        Arrays.fill(cache, all ? 0 : entry, all ? CACHE_ENTRIES : entry + 1, 0);
+    }
 
     @Override
     public void detached(int pasid) {
+        if (pasid == 0) {
+            attachThrough(null);
+        }
         if (pasid == UNRELIABLE_PASID) {
             failsNext = false;
         }

@@ -46,7 +46,7 @@ public final class MockDriver implements Driver {
 
     private MockDriver() {
         iommu = Iommu.open(IommuConfig.small().withFrames(16));
-        Stream.of(new MockDomains(this).all(), MockSpaces.all(), MockAccesses.all())
+        Stream.of(new MockDomains(this).all(), MockSpaces.all(), MockAccesses.all(), MockGuests.all())
                 .forEach(operations::putAll);
     }
 
