@@ -25,6 +25,9 @@ final class Accesses {
     private final CounterWords counters;
     private final @Nullable LatencySink latency;
 
+    /** Any thread's to set; read where an access fails. A stale one misses a fault. */
+    private volatile @Nullable TranslationFaultSink faults;
+
     Accesses(
             DeviceConfig config, PhysicalMemory memory, Window window, Attachments attachments, CounterWords counters) {
         this.retryLimit = config.retryLimit();
@@ -33,6 +36,10 @@ final class Accesses {
         this.attachments = attachments;
         this.counters = counters;
         this.latency = config.latency();
+    }
+
+    void tell(@Nullable TranslationFaultSink sink) {
+        faults = sink;
     }
 
     boolean runReady(Station mine, DeviceTranslation translation, PageRequests requests) {
@@ -133,6 +140,10 @@ final class Accesses {
     private boolean miss(int slot, Attachment attachment, long fault, PageRequests requests) {
         AccessResult end = hopeless(slot, attachment, fault);
         if (end != null) {
+            TranslationFaultSink told = faults;
+            if (told != null) {
+                told.failed(window.pasid[slot], window.address[slot], window.rights[slot], end);
+            }
             end(slot, end);
             return true;
         }

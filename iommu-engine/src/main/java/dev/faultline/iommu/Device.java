@@ -452,6 +452,15 @@ public final class Device implements AutoCloseable {
     }
 
     /**
+     * Has somebody told of accesses that end because they could not be translated.
+     *
+     * @param sink instead of the one before; null for nobody
+     */
+    public void tellFaults(@Nullable TranslationFaultSink sink) {
+        accesses.tell(sink);
+    }
+
+    /**
      * Moves everything on that can move: obeys invalidations, takes answers, runs accesses, the oldest first, raises page
      * requests.
      *

@@ -173,6 +173,16 @@ public final class Iommu implements AutoCloseable {
         frames.physical().add(base, added);
     }
 
+    /**
+     * Takes memory out that was added. No page table shows any of it, so that no device uses it any more.
+     *
+     * @param base as it was added
+     * @throws IllegalArgumentException if nothing was added there
+     */
+    public void removeMemory(long base) {
+        frames.physical().remove(base);
+    }
+
     private int freeDomain() {
         int domain = domains.nextClearBit(1);
         if (domain > TlbTag.MAX_DOMAINS) {

@@ -211,6 +211,11 @@ public final class Context {
         }
 
         @Override
+        Context context() {
+            return Context.this;
+        }
+
+        @Override
         Mapping map(long offset, long length, int protection, int flags) throws ErrnoException {
             if (length % PAGE != 0 || (flags & MAP_TYPE) != MAP_SHARED) {
                 throw new ErrnoException(Errno.EINVAL);

@@ -103,6 +103,11 @@ abstract class OpenFile {
      */
     abstract int poll(int events, long limitNs);
 
+    /** Whose file it is, if it is of {@code /dev/iommu} itself. */
+    Context context() throws ErrnoException {
+        throw new ErrnoException(Errno.EBADF);
+    }
+
     /** Memory that a file gives to be mapped, and who is told when it no longer is. */
     record Mapping(MemorySegment memory, Runnable unmapped) {}
 

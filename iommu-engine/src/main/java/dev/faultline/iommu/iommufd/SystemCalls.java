@@ -98,6 +98,19 @@ public final class SystemCalls implements AutoCloseable {
         return memory;
     }
 
+    /** What a descriptor of {@code /dev/iommu} refers to. */
+    Context context(int fd) throws ErrnoException {
+        OpenFile file = descriptors.hold(fd);
+        if (file == null) {
+            throw new ErrnoException(Errno.EBADF);
+        }
+        try {
+            return file.context();
+        } finally {
+            file.letGo();
+        }
+    }
+
     Descriptors descriptors() {
         return descriptors;
     }

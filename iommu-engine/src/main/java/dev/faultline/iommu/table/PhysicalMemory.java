@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
  * <p>Threads: any; banks are added under a lock, and what was there stays. Ownership: the memory of a bank is its maker's, and
  * outlives this. Units: bytes; physical addresses.
  *
- * <p>The bank at 0 is found by one comparison; others are looked for.
+ * <p>The bank at 0 is found by one comparison, others by halving.
  */
 public final class PhysicalMemory {
     /** Physical addresses are below 2 to this. */
@@ -21,17 +21,14 @@ public final class PhysicalMemory {
 
     private static final long PAGE_BYTES = 1L << Translation.PAGE_SHIFT;
 
-    private record Bank(long base, long bytes, MemorySegment memory) {
-        boolean holds(long address) {
-            return address >= base && address - base < bytes;
-        }
-    }
+    private record Bank(long base, long bytes, MemorySegment memory) {}
 
     private static final MemorySegment ZEROES =
             MemorySegment.ofArray(new byte[(int) PAGE_BYTES]).asReadOnly();
 
     private final MemorySegment first;
     private final long firstBytes;
+    /** In the order of their bases; replaced as a whole. */
     private volatile Bank[] others = {};
 
     /** @param first the bank at address 0, of whole pages */
@@ -179,8 +176,17 @@ public final class PhysicalMemory {
     }
 
     private @Nullable Bank find(long address) {
-        for (Bank bank : others) {
-            if (bank.holds(address)) {
+        Bank[] all = others;
+        int low = 0;
+        int high = all.length - 1;
+        while (low <= high) {
+            int middle = (low + high) >>> 1;
+            Bank bank = all[middle];
+            if (address < bank.base) {
+                high = middle - 1;
+            } else if (address - bank.base >= bank.bytes) {
+                low = middle + 1;
+            } else {
                 return bank;
             }
         }
