@@ -1,5 +1,6 @@
 package dev.faultline.iommu;
 
+import dev.faultline.iommu.table.Leaf;
 import dev.faultline.iommu.table.PageFormat;
 import dev.faultline.iommu.table.RadixTable;
 import dev.faultline.iommu.table.Taken;
@@ -10,6 +11,7 @@ import dev.faultline.iommu.tlb.Stations;
 import dev.faultline.ring.FaultQueue;
 import dev.faultline.ring.PageMapper;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
@@ -27,24 +29,22 @@ import org.jspecify.annotations.Nullable;
  */
 public final class AddressSpace implements PageMapper, AutoCloseable {
     private static final int BATCH = 256;
-    /** From this many pages on it is cheaper to forget the whole address space. */
-    private static final int WHOLE_SPACE_PAGES = 32;
-
-    /** From this many bytes on a range may hold whole tables. */
-    private static final long PRUNED_BYTES = 2L << 20;
-
     private static final long CLOSED = Long.MIN_VALUE;
 
     private final Iommu iommu;
     private final PageFormat format;
+    private final EngineTable engine;
     private final RadixTable table;
     private final PageTable pageTable;
+    private final Areas areas = new Areas();
+    private final Siblings siblings;
     private final Frames frames;
     private final Stations stations;
     private final int number;
     /** Pages mapped, without those that were mapped alone: the table counts these, where no two threads meet. */
     private final AtomicLong mapped = new AtomicLong();
 
+    /** The regions of devices: what {@link #areas} keeps of them has no kinds. */
     private final ReservedRanges reserved = new ReservedRanges();
 
     /** Calls inside, plus {@link #CLOSED}: keeps the tables from going while somebody changes them. */
@@ -56,12 +56,14 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         this.number = number;
         this.frames = iommu.frames();
         this.stations = iommu.stations();
-        RadixTable made = RadixTable.make(format, frames.physical(), frames.allocator());
-        if (made == null) {
-            throw frames.none("a page table");
+        this.engine = new EngineTable(iommu, format, number, queue, this);
+        this.table = engine.radix();
+        this.pageTable = engine.table();
+        this.siblings = new Siblings(table, areas);
+        AreaResult joined = areas.join(engine);
+        if (joined != AreaResult.DONE) {
+            throw new IllegalStateException("an empty map refuses a page table: " + joined);
         }
-        this.table = made;
-        this.pageTable = PageTable.paging(iommu, number, made, queue, this);
     }
 
     /**
@@ -118,6 +120,9 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         if (bytes == Frames.BYTES) {
             return mapped(first, table.place(first, physical, access));
         }
+        if (areas.overlapping(first, first + bytes - 1) != null) {
+            return false;
+        }
         stations.mayWait();
         enter();
         try {
@@ -128,14 +133,14 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
                 if (done > 0) {
                     long _ = table.unmap(first, first + done - 1, taken, Integer.MAX_VALUE);
                 }
-                release(taken);
+                release(taken, first, first + bytes - 1);
                 if (taken.outcome() == RadixTable.Outcome.NO_FRAME) {
                     throw frames.none("a page table");
                 }
                 return false;
             }
-            release(taken);
-            settleReserved(first, bytes);
+            release(taken, first, first + bytes - 1);
+            settle(first, bytes);
             return true;
         } finally {
             leave();
@@ -158,13 +163,20 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         long first = wholePage("address", address);
         long last = lastOf(first, bytes);
         requireAccess(access);
+        refuseAreas(first, last);
         stations.mayWait();
         enter();
         try {
             Taken changed = new Taken();
             RadixTable.Outcome outcome = table.protect(first, last, access, changed);
             if (!changed.isEmpty()) {
-                iommu.await(invalidate(changed));
+                long epoch = engine.invalidate(changed);
+                List<Siblings.Change> changes = new ArrayList<>();
+                boolean whole = siblings.areNone() || siblings.agree(first, last, changes);
+                await(changes, epoch);
+                if (!whole) {
+                    throw frames.none("a page table");
+                }
             }
             if (outcome == RadixTable.Outcome.NO_FRAME) {
                 throw frames.none("a page table");
@@ -186,6 +198,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
     public boolean unmap(long address, long bytes) {
         long first = pageOf(address);
         long last = lastOf(first, bytes);
+        refuseAreas(first, last);
         stations.mayWait();
         enter();
         try {
@@ -196,11 +209,11 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             long next = first;
             while (true) {
                 long done = table.unmap(next, last, taken, BATCH);
-                if (done == 0 && bytes >= PRUNED_BYTES) {
+                if (done == 0 && bytes >= EngineTable.PRUNED_BYTES) {
                     table.prune(first, last, taken);
                 }
                 any |= taken.pages() > 0;
-                release(taken);
+                release(taken, next, last);
                 if (done == 0) {
                     return any;
                 }
@@ -227,6 +240,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             throw new IllegalArgumentException(
                     "into=" + into + ": allowed segments of 4096 bytes or more that can be written");
         }
+        refuseAreas(at, at);
         stations.mayWait();
         enter();
         try {
@@ -247,12 +261,15 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
                     return Eviction.BUSY;
                 }
             } while (!table.remove(at, entry));
-            long epoch = invalidate(at, 0);
+            long epoch = pageTable.forget(at, 0);
             long page = table.page(entry);
+            boolean dirtyElsewhere = false;
             try {
-                iommu.await(epoch);
+                dirtyElsewhere = removeElsewhere(at, epoch);
             } catch (QuiescenceTimeout e) {
-                if (!table.restore(at, entry)) {
+                if (table.restore(at, entry)) {
+                    settle(at, Frames.BYTES);
+                } else {
                     mapped.decrementAndGet();
                     if (format.isOwned(entry)) {
                         iommu.reclaimLater(epoch, page);
@@ -263,7 +280,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             // Only now: until its thread obeyed, a device could still write through its TLB. The acquire load of its
             // published
             // epoch makes those bytes visible here.
-            boolean dirty = table.dirty(entry);
+            boolean dirty = dirtyElsewhere || table.dirty(entry);
             if (dirty) {
                 frames.physical().read(page, into, 0, Frames.BYTES);
             }
@@ -288,12 +305,12 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         long at = pageOf(address);
         enter();
         try {
-            if (!table.accessedAndClear(at)) {
-                return false;
-            }
             // Nobody is waited for: the page stays, and a use that is noticed late is a use all the same.
-            long _ = invalidate(at, 0);
-            return true;
+            boolean used = accessedAndClear(engine, at);
+            for (EngineTable other : siblings.all()) {
+                used |= accessedAndClear(other, at);
+            }
+            return used;
         } finally {
             leave();
         }
@@ -334,6 +351,83 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
     }
 
     /**
+     * Makes another page table that is kept the same, of another format perhaps, or with another fault queue. What is mapped now is mapped
+     * in it when this returns. It goes with {@link PageTable#close}, or with the address space.
+     *
+     * @param tableFormat its format
+     * @param faults where faults of its devices go; null if they are to fail
+     * @return the page table
+     * @throws OutOfFrames if no frame is free; nothing is changed
+     * @throws IllegalArgumentException if something is mapped that it can not translate
+     */
+    public PageTable addTable(TableFormat tableFormat, @Nullable FaultQueue faults) {
+        enter();
+        try {
+            EngineTable added = iommu.sibling(tableFormat, faults, this);
+            List<Siblings.Change> changes = new ArrayList<>();
+            boolean agrees = false;
+            try {
+                requireTranslatable(added);
+                agrees = siblings.add(added, changes);
+                AreaResult joined = agrees ? areas.join(added) : AreaResult.NO_MEMORY;
+                if (joined != AreaResult.DONE) {
+                    agrees = false;
+                    throw joined == AreaResult.NO_MEMORY
+                            ? frames.none("a page table")
+                            : new IllegalArgumentException("format=" + tableFormat + ": allowed one that can translate"
+                                    + " what is mapped: " + joined);
+                }
+                return added.table();
+            } finally {
+                if (!agrees) {
+                    var _ = siblings.remove(added);
+                    drop(added);
+                }
+            }
+        } finally {
+            leave();
+        }
+    }
+
+    private void requireTranslatable(EngineTable added) {
+        long last = added.lastAddress();
+        boolean above = format.canonical(last + 1) && table.nextMapped(last + 1, format.lastOfLowerHalf()) >= 0;
+        boolean upper = format.canonical(-1)
+                && !added.format().canonical(-1)
+                && table.nextMapped(-format.lastOfLowerHalf() - 1, -1) >= 0;
+        if (above || upper) {
+            throw new IllegalArgumentException(
+                    "format=" + added.format().title() + ": something is mapped that it can not"
+                            + " translate, allowed " + added.format().canonicalRule());
+        }
+    }
+
+    /** Ends a table that {@link #addTable} made. */
+    void remove(EngineTable gone) {
+        gone.table().retire();
+        if (siblings.remove(gone)) {
+            areas.leave(gone);
+            iommu.await(gone.table().forget(0, Iotlb.EVERYTHING));
+            drop(gone);
+        }
+    }
+
+    private void drop(EngineTable gone) {
+        gone.close();
+        iommu.freeDomain(gone.table().domain());
+    }
+
+    /**
+     * What is mapped as ranges. A range is shown in every page table; no page of it can be unmapped, protected or evicted by itself, and
+     * no page mapped by itself lies in it.
+     *
+     * @return always the same
+     */
+    public Areas areas() {
+        return areas;
+    }
+
+    /**
      * The fault queue.
      *
      * @return null if missing pages cannot be asked for
@@ -365,6 +459,9 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
      */
     @Override
     public void close() {
+        for (EngineTable other : siblings.all()) {
+            remove(other);
+        }
         pageTable.retire();
         synchronized (this) {
             long calls = inside.get();
@@ -382,10 +479,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
                 }
                 Stations.pause(i);
             }
-            iommu.iotlb().invalidate(number, Iotlb.ANY_PASID, 0, Iotlb.EVERYTHING);
-            iommu.walkCache().invalidate(number, 0, Iotlb.EVERYTHING);
-            table.shut();
-            table.close();
+            engine.close();
             mapped.set(-table.mappedAlone());
             iommu.closed(this);
         }
@@ -455,16 +549,88 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         }
     }
 
-    /** Takes back what was mapped while a region was being reserved there. */
-    private void settleReserved(long first, long bytes) {
-        if (reserved.overlapping(first, first + bytes - 1) != null) {
-            boolean _ = unmap(first, bytes);
-            refuseReserved(first, first + bytes - 1);
+    private void refuseAreas(long first, long last) {
+        Area area = areas.overlapping(first, last);
+        if (area != null) {
+            throw new IllegalArgumentException("address=0x" + Long.toHexString(first)
+                    + ": allowed where pages were mapped by themselves, and not as the range " + area);
         }
     }
 
+    /**
+     * After something was mapped: takes it back if a region was being reserved there meanwhile, and tells the other tables.
+     *
+     * @throws OutOfFrames if they have no room; then it is mapped nowhere
+     */
+    private void settle(long first, long bytes) {
+        long last = first + bytes - 1;
+        if (reserved.overlapping(first, last) != null) {
+            boolean _ = unmap(first, bytes);
+            refuseReserved(first, last);
+        }
+        if (!siblings.areNone()) {
+            List<Siblings.Change> changes = new ArrayList<>();
+            boolean whole = siblings.agree(first, last, changes);
+            await(changes, 0);
+            if (!whole) {
+                boolean _ = unmap(first, bytes);
+                throw frames.none("a page table");
+            }
+        }
+    }
+
+    /** Waits until no device uses what was taken out of other tables, nor what is older than an epoch, and frees it. */
+    private void await(List<Siblings.Change> changes, long epoch) {
+        long newest = epoch;
+        for (Siblings.Change change : changes) {
+            newest = change.table().invalidate(change.taken());
+        }
+        if (newest == 0) {
+            return;
+        }
+        try {
+            iommu.await(newest);
+        } catch (QuiescenceTimeout e) {
+            for (Siblings.Change change : changes) {
+                change.table().freeLater(change.taken(), newest);
+            }
+            throw e;
+        }
+        changes.forEach(change -> change.table().free(change.taken()));
+    }
+
+    /** Takes a page out of the other tables, and waits for all; whether a device wrote to it through one of them. */
+    private boolean removeElsewhere(long at, long epoch) {
+        if (siblings.areNone()) {
+            iommu.await(epoch);
+            return false;
+        }
+        boolean dirty = false;
+        Leaf leaf = new Leaf();
+        for (EngineTable other : siblings.all()) {
+            // A mark may be set after it was looked at: what may be written to counts as written to.
+            dirty |= other.radix().look(at, leaf) && (leaf.rights() & Translation.WRITE) != 0;
+        }
+        List<Siblings.Change> changes = new ArrayList<>();
+        var _ = siblings.agree(at, at + Frames.BYTES - 1, changes);
+        await(changes, epoch);
+        return dirty;
+    }
+
+    private static boolean accessedAndClear(EngineTable in, long at) {
+        if (!in.radix().accessedAndClear(at)) {
+            return false;
+        }
+        var _ = in.table().forget(at, 0);
+        return true;
+    }
+
     private boolean wanted(long at) {
-        return pageTable.wants(Window.wanted(number, at));
+        boolean wanted = pageTable.wants(Window.wanted(number, at));
+        for (EngineTable other : siblings.all()) {
+            wanted |= other.table().wants(Window.wanted(other.table().domain(), at));
+        }
+        return wanted;
     }
 
     private boolean install(long at, @Nullable MemorySegment content, int access) {
@@ -476,7 +642,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
     private boolean mapped(long at, RadixTable.Outcome outcome) {
         return switch (outcome) {
             case DONE -> {
-                settleReserved(at, Frames.BYTES);
+                settle(at, Frames.BYTES);
                 yield true;
             }
             case IN_USE -> false;
@@ -485,59 +651,21 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         };
     }
 
-    /**
-     * Tells the IOTLB and the device TLBs to forget a range, after its page-table entries were changed.
-     *
-     * @return the epoch that has to be waited for
-     */
-    private long invalidate(long address, int size) {
-        return pageTable.forget(address, size);
-    }
-
-    /** Invalidates what was taken out, waits until no device uses it, and frees it. */
-    private void release(Taken taken) {
+    /** Invalidates what was taken out of a range, here and in the other tables, waits until no device uses it, and frees it. */
+    private void release(Taken taken, long first, long last) {
         if (taken.isEmpty()) {
             return;
         }
         mapped.addAndGet(-bytesOf(taken) / Frames.BYTES);
-        long epoch = invalidate(taken);
+        if (siblings.areNone()) {
+            engine.release(taken);
+            return;
+        }
         iommu.reclaim();
-        try {
-            iommu.await(epoch);
-        } catch (QuiescenceTimeout e) {
-            for (int i = 0; i < taken.pages(); i++) {
-                if (taken.owned(i)) {
-                    iommu.reclaimLater(epoch, taken.page(i));
-                }
-            }
-            table.settle(taken);
-            for (int i = 0; i < taken.tables(); i++) {
-                iommu.reclaimLater(epoch, taken.table(i));
-            }
-            throw e;
-        }
-        for (int i = 0; i < taken.pages(); i++) {
-            if (taken.owned(i)) {
-                frames.free(taken.page(i));
-            }
-        }
-        table.free(taken);
-        taken.clear();
-    }
-
-    /** What cached translations have to go for, to the epoch that says so. */
-    private long invalidate(Taken taken) {
-        if (taken.tables() > 0) {
-            iommu.walkCache().invalidate(number, 0, Iotlb.EVERYTHING);
-        }
-        if (taken.tables() > 0 || taken.pages() >= WHOLE_SPACE_PAGES) {
-            return invalidate(0, Iotlb.EVERYTHING);
-        }
-        long epoch = 0;
-        for (int i = 0; i < taken.pages(); i++) {
-            epoch = invalidate(taken.address(i), taken.sizeLg2(i) - Frames.SHIFT);
-        }
-        return epoch;
+        List<Siblings.Change> changes = new ArrayList<>();
+        var _ = siblings.agree(first, last, changes);
+        changes.addFirst(new Siblings.Change(engine, taken));
+        await(changes, 0);
     }
 
     private static long bytesOf(Taken taken) {

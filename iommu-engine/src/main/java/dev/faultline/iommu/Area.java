@@ -12,7 +12,7 @@ public final class Area {
     private final Backing backing;
     private final long offset;
 
-    // Guarded by the lock of its Areas.
+    // Guarded by the lock of its Areas; shown and held by who shows or hides it, which is one thread at a time.
     /** Not while it is being made or taken away. */
     boolean settled;
     /** Shown by all tables, of which there is one at least. */

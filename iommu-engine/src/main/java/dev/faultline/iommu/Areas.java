@@ -81,6 +81,9 @@ public final class Areas {
     private boolean largePages = true;
     private long alignment = 1;
 
+    /** How many areas there are. Written under the lock; a stale 0 is as if the area came later. */
+    private volatile int count;
+
     /** Written with both locks; read with either. */
     private final List<AreaTable> tables = new ArrayList<>();
 
@@ -207,12 +210,13 @@ public final class Areas {
                     if (result == AreaResult.DONE) {
                         Area area = new Area(at, at + piece.bytes - 1, access, piece.backing, piece.offset);
                         areas.put(at, area);
+                        count = areas.size();
                         made.add(area);
                         at += piece.bytes;
                     }
                 }
                 if (result != AreaResult.DONE) {
-                    made.forEach(area -> areas.remove(area.first()));
+                    forget(made);
                     return new Mapped(result, wanted);
                 }
             }
@@ -224,7 +228,7 @@ public final class Areas {
                     if (result == AreaResult.DONE) {
                         made.forEach(area -> area.settled = true);
                     } else {
-                        made.forEach(area -> areas.remove(area.first()));
+                        forget(made);
                     }
                 }
             }
@@ -232,6 +236,11 @@ public final class Areas {
         } finally {
             shown.readLock().unlock();
         }
+    }
+
+    private void forget(List<Area> gone) {
+        gone.forEach(area -> areas.remove(area.first()));
+        count = areas.size();
     }
 
     private AreaResult checkMemory(Piece piece, int access) {
@@ -427,7 +436,7 @@ public final class Areas {
         } finally {
             synchronized (this) {
                 if (gone) {
-                    areas.remove(area.first());
+                    forget(List.of(area));
                 } else {
                     // A device did not let go in time: it stays, and may be unmapped again.
                     area.settled = true;
@@ -447,31 +456,39 @@ public final class Areas {
      */
     public AreaResult join(AreaTable table) {
         return alone(() -> {
-            long smallest = Math.max(Long.lowestOneBit(table.pageSizes()), alignment);
-            if (smallest > PAGE_BYTES || smallest <= 0) {
-                return AreaResult.REFUSED;
+            long smallest;
+            synchronized (this) {
+                smallest = Math.max(Long.lowestOneBit(table.pageSizes()), alignment);
+                AreaResult result = admit(table, smallest);
+                if (result != AreaResult.DONE) {
+                    release(table);
+                    return result;
+                }
             }
-            if (smallest != alignment && !isAligned(smallest)) {
-                return AreaResult.IN_USE;
+            AreaResult result = fill(table);
+            synchronized (this) {
+                if (result == AreaResult.DONE) {
+                    alignment = smallest;
+                    tables.add(table);
+                } else {
+                    release(table);
+                }
             }
-            AreaResult result = AreaResult.DONE;
-            if (table.firstAddress() != 0) {
-                result = reserve(table, 0, table.firstAddress() - 1);
-            }
-            if (result == AreaResult.DONE && table.lastAddress() != -1) {
-                result = reserve(table, table.lastAddress() + 1, -1);
-            }
-            if (result == AreaResult.DONE) {
-                result = fill(table);
-            }
-            if (result != AreaResult.DONE) {
-                release(table);
-                return result;
-            }
-            alignment = smallest;
-            tables.add(table);
-            return AreaResult.DONE;
+            return result;
         });
+    }
+
+    private AreaResult admit(AreaTable table, long smallest) {
+        if (smallest > PAGE_BYTES || smallest <= 0) {
+            return AreaResult.REFUSED;
+        }
+        if (smallest != alignment && !isAligned(smallest)) {
+            return AreaResult.IN_USE;
+        }
+        AreaResult below = table.firstAddress() == 0 ? AreaResult.DONE : reserve(table, 0, table.firstAddress() - 1);
+        return below != AreaResult.DONE || table.lastAddress() == -1
+                ? below
+                : reserve(table, table.lastAddress() + 1, -1);
     }
 
     /**
@@ -481,17 +498,20 @@ public final class Areas {
      */
     public void leave(AreaTable table) {
         var _ = alone(() -> {
-            if (!tables.remove(table)) {
+            if (!tables.contains(table)) {
                 return AreaResult.NOT_MAPPED;
             }
             for (Area area : areas.values()) {
                 table.hide(area);
-                if (tables.isEmpty() && area.shown) {
-                    letGo(area);
-                }
             }
-            release(table);
-            alignment = neededAlignment();
+            synchronized (this) {
+                tables.remove(table);
+                if (tables.isEmpty()) {
+                    areas.values().stream().filter(area -> area.shown).forEach(Areas::letGo);
+                }
+                release(table);
+                alignment = neededAlignment();
+            }
             return AreaResult.DONE;
         });
     }
@@ -531,8 +551,8 @@ public final class Areas {
     }
 
     /**
-     * Does something while no area is being shown or hidden. It does not queue for that: a queue would keep out a thread that
-     * steps a device, for which another one waits that unmaps.
+     * Does something while no area comes or goes. It does not queue for that: a queue would keep out a thread that steps a device, for
+     * which another one waits that unmaps.
      */
     private AreaResult alone(Supplier<AreaResult> change) {
         for (int i = 0; !shown.writeLock().tryLock(); i++) {
@@ -543,12 +563,18 @@ public final class Areas {
             }
         }
         try {
-            synchronized (this) {
-                return change.get();
-            }
+            return change.get();
         } finally {
             shown.writeLock().unlock();
         }
+    }
+
+    private AreaResult aloneAndLocked(Supplier<AreaResult> change) {
+        return alone(() -> {
+            synchronized (this) {
+                return change.get();
+            }
+        });
     }
 
     // Ranges.
@@ -656,7 +682,7 @@ public final class Areas {
      * @return forbidding: REFUSED if a table shows an area already, IN_USE if an area is not aligned to the system's page
      */
     public AreaResult largePages(boolean permitted) {
-        return alone(() -> {
+        return aloneAndLocked(() -> {
             if (!permitted && largePages && !tables.isEmpty() && !areas.isEmpty()) {
                 return AreaResult.REFUSED;
             }
@@ -698,7 +724,7 @@ public final class Areas {
      * @return IN_USE if an area is not aligned for it
      */
     public AreaResult add(AreaUser user) {
-        return alone(() -> {
+        return aloneAndLocked(() -> {
             if (user.alignment() > alignment && !isAligned(user.alignment())) {
                 return AreaResult.IN_USE;
             }
@@ -714,7 +740,7 @@ public final class Areas {
      * @param user who was added, and has nothing pinned
      */
     public void remove(AreaUser user) {
-        var _ = alone(() -> {
+        var _ = aloneAndLocked(() -> {
             AtomicInteger count = users.get(user);
             if (count != null && count.decrementAndGet() == 0) {
                 users.remove(user);
@@ -744,6 +770,22 @@ public final class Areas {
         Map.Entry<Long, Area> at = areas.floorEntry(address);
         Area area = at == null ? null : at.getValue();
         return area != null && area.settled && Long.compareUnsigned(area.last(), address) >= 0 ? area : null;
+    }
+
+    /** The area at an address, also while it is being made or taken away. */
+    synchronized @Nullable Area covering(long address) {
+        return firstIn(address, address);
+    }
+
+    /** An area that lies in a range, or null: one volatile load while there is none anywhere. */
+    @Nullable
+    Area overlapping(long first, long last) {
+        if (count == 0) {
+            return null;
+        }
+        synchronized (this) {
+            return firstIn(first, last);
+        }
     }
 
     /**

@@ -30,6 +30,7 @@ public final class Iommu implements AutoCloseable {
     private final Region memory;
     private final Region control;
     private final Frames frames;
+    private final BorrowedMemory borrowed;
     private final Iotlb iotlb;
     private final WalkCache walkCache;
     private final InvalidationLog log;
@@ -67,6 +68,7 @@ public final class Iommu implements AutoCloseable {
         MemorySegment words = control.segment();
         this.pageRequests = new PageRequestQueue(config.pageRequestEntries());
         this.frames = new Frames(memory.segment(), words.asSlice(0, framesBytes));
+        this.borrowed = new BorrowedMemory(frames.physical());
         this.iotlb = new Iotlb(config.iotlbEntries());
         this.walkCache = new WalkCache(config.iotlbEntries());
         this.log = new InvalidationLog(words.asSlice(framesBytes, logBytes), config.logEntries());
@@ -181,6 +183,50 @@ public final class Iommu implements AutoCloseable {
      */
     public void removeMemory(long base) {
         frames.physical().remove(base);
+    }
+
+    /**
+     * Makes a page table that shows what a program maps: it joins an {@link Areas}, by {@link PageTable#areas}.
+     *
+     * @param format of the page table
+     * @param queue where faults of its devices go; null if they are to fail
+     * @return the page table, of nothing
+     * @throws OutOfFrames if no frame is free
+     */
+    public synchronized PageTable pageTable(TableFormat format, @Nullable FaultQueue queue) {
+        requireOpen();
+        return opened(new EngineTable(this, format.facts(), freeDomain(), queue, null).table());
+    }
+
+    /** A page table beside another of an address space. */
+    synchronized EngineTable sibling(TableFormat format, @Nullable FaultQueue queue, AddressSpace space) {
+        requireOpen();
+        EngineTable made = new EngineTable(this, format.facts(), freeDomain(), queue, space);
+        domains.set(made.table().domain());
+        return made;
+    }
+
+    /** The number of a page table that is closed. */
+    synchronized void freeDomain(int domain) {
+        domains.clear(domain);
+    }
+
+    /**
+     * Physical memory, to be mapped as a range.
+     *
+     * @param physical where it begins
+     * @param bytes how much
+     * @return the memory, which stays whose it is
+     * @throws IllegalArgumentException if no memory is there
+     */
+    public Backing memory(long physical, long bytes) {
+        if (bytes <= 0
+                || !frames.physical().contains(physical)
+                || !frames.physical().contains(physical + bytes - 1)) {
+            throw new IllegalArgumentException("physical=0x" + Long.toHexString(physical) + ": allowed where there are "
+                    + bytes + " bytes of memory");
+        }
+        return new PhysicalBacking(frames.physical(), physical, bytes, true);
     }
 
     private int freeDomain() {
@@ -326,6 +372,10 @@ public final class Iommu implements AutoCloseable {
         if (lost != 0) {
             throw new IllegalStateException(lost + " frames were not freed");
         }
+    }
+
+    BorrowedMemory borrowed() {
+        return borrowed;
     }
 
     WalkCache walkCache() {

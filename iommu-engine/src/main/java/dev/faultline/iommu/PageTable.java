@@ -3,7 +3,6 @@ package dev.faultline.iommu;
 import dev.faultline.iommu.table.NestedWalker;
 import dev.faultline.iommu.table.PageFormat;
 import dev.faultline.iommu.table.PlainWalk;
-import dev.faultline.iommu.table.RadixTable;
 import dev.faultline.iommu.table.Walk;
 import dev.faultline.iommu.table.Walker;
 import dev.faultline.iommu.tlb.Iotlb;
@@ -43,12 +42,18 @@ public final class PageTable implements AutoCloseable {
     private final @Nullable FaultQueue queue;
     private final @Nullable AddressSpace space;
     private final @Nullable PageTable parent;
+    /** What it is made of, if it shows areas or pages: set before anybody knows of it. */
+    private @Nullable EngineTable engine;
+
     private final SpaceAttachments attachments = new SpaceAttachments();
 
     /** Those nested in this one: told when its mappings change. */
     private volatile PageTable[] nested = {};
 
     private boolean closed;
+
+    /** Its tables are freed. */
+    private boolean gone;
 
     private PageTable(
             Iommu iommu,
@@ -67,18 +72,20 @@ public final class PageTable implements AutoCloseable {
         this.parent = parent;
     }
 
-    static PageTable paging(Iommu iommu, int domain, RadixTable table, @Nullable FaultQueue queue, AddressSpace space) {
-        return new PageTable(iommu, Kind.PAGING, domain, table.walker(), queue, space, null);
+    static PageTable paging(
+            Iommu iommu, int domain, EngineTable table, @Nullable FaultQueue queue, @Nullable AddressSpace space) {
+        PageTable made = new PageTable(iommu, Kind.PAGING, domain, table.radix().walker(), queue, space, null);
+        made.engine = table;
+        return made;
     }
 
     /** What may fail fails before the parent knows of it. */
     static PageTable nested(
             Iommu iommu, int domain, PageTable parent, PageFormat first, long guestRoot, @Nullable FaultQueue queue) {
-        AddressSpace below = parent.space;
-        if (parent.kind != Kind.PAGING || below == null) {
+        if (!(parent.walk instanceof Walker below)) {
             throw new IllegalArgumentException("parent=" + parent.kind + ": allowed PAGING");
         }
-        NestedWalker walker = new NestedWalker(first, guestRoot, below.radix().walker());
+        NestedWalker walker = new NestedWalker(first, guestRoot, below);
         PageTable made = new PageTable(iommu, Kind.NESTED, domain, walker, queue, null, parent);
         parent.adopt(made);
         return made;
@@ -136,6 +143,19 @@ public final class PageTable implements AutoCloseable {
     }
 
     /**
+     * How it shows what an {@link Areas} maps.
+     *
+     * @return what joins it
+     * @throws IllegalStateException unless it is {@link Kind#PAGING}
+     */
+    public AreaTable areas() {
+        if (engine == null) {
+            throw new IllegalStateException("kind=" + kind + ": allowed PAGING");
+        }
+        return engine;
+    }
+
+    /**
      * What it is nested in.
      *
      * @return null unless it is {@link Kind#NESTED}
@@ -151,12 +171,8 @@ public final class PageTable implements AutoCloseable {
      * @return the steps, whose {@code toString} is several lines
      */
     public Explanation explain(long address) {
-        if (space != null) {
-            return space.explain(address);
-        }
-        PageTable below = parent;
-        AddressSpace of = below == null ? null : below.space;
-        return of == null ? Explanation.of(walk.trail(address)) : of.explainOver(walk, address);
+        PageTable of = parent == null ? this : parent;
+        return of.space == null ? Explanation.of(walk.trail(address)) : of.space.explainOver(walk, address);
     }
 
     /**
@@ -200,8 +216,9 @@ public final class PageTable implements AutoCloseable {
      */
     @Override
     public void close() {
-        if (space != null) {
-            throw new IllegalStateException("kind=PAGING: close its address space");
+        if (engine != null) {
+            closePaging(engine);
+            return;
         }
         synchronized (this) {
             closed = true;
@@ -212,6 +229,25 @@ public final class PageTable implements AutoCloseable {
             parent.disown(this);
         }
         iommu.closed(this);
+    }
+
+    private void closePaging(EngineTable of) {
+        if (space != null) {
+            if (space.table() == this) {
+                throw new IllegalStateException("kind=PAGING: close its address space");
+            }
+            space.remove(of);
+            return;
+        }
+        retire();
+        iommu.await(forget(0, Iotlb.EVERYTHING));
+        synchronized (this) {
+            if (!gone) {
+                gone = true;
+                of.close();
+                iommu.closed(this);
+            }
+        }
     }
 
     @Override

@@ -148,7 +148,8 @@ public final class SystemCalls implements AutoCloseable {
     public void revoke(int fd, boolean now) throws ErrnoException {
         OpenFile file = descriptors.hold(fd);
         if (file == null) {
-            throw new ErrnoException(Errno.EBADF, "dmabuf_fd", "an open descriptor");
+            boolean standard = fd >= 0 && fd < Descriptors.FIRST;
+            throw new ErrnoException(standard ? Errno.EINVAL : Errno.EBADF, "dmabuf_fd", "one of a device's memory");
         }
         try {
             if (!(file instanceof DmaBuffer buffer)) {

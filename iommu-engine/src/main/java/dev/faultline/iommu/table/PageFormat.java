@@ -195,6 +195,11 @@ public abstract class PageFormat {
         return above == 0 || (signExtended && above == -1);
     }
 
+    /** The last address of the input range that begins at 0. */
+    public final long lastOfLowerHalf() {
+        return (1L << (signExtended ? inputBits - 1 : inputBits)) - 1;
+    }
+
     /** What {@link #canonical} asks for, in words. */
     public final String canonicalRule() {
         long half = 1L << (inputBits - 1);

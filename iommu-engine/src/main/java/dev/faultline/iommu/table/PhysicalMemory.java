@@ -137,6 +137,15 @@ public final class PhysicalMemory {
         return size;
     }
 
+    /** The memory from an address on, to the end of its bank; null if there is none. */
+    public @Nullable MemorySegment from(long address) {
+        if (Long.compareUnsigned(address, firstBytes) < 0) {
+            return first.asSlice(address);
+        }
+        Bank bank = find(address);
+        return bank == null ? null : bank.memory.asSlice(address - bank.base);
+    }
+
     /** Copies out. The range lies within one page. */
     public void read(long address, MemorySegment into, long offset, long bytes) {
         if (Long.compareUnsigned(address, firstBytes) < 0) {

@@ -723,6 +723,36 @@ public final class RadixTable {
         }
     }
 
+    /**
+     * What is mapped at an address.
+     *
+     * @param into filled if there is something
+     * @return whether there is
+     */
+    public boolean look(long address, Leaf into) {
+        int visit = visits.enter();
+        try {
+            int level = leafLevel(address);
+            long slot = level < 0 ? -1 : slotOf(address, level);
+            long entry = slot < 0 ? 0 : memory.entry(slot);
+            if (entry == 0 || goes(entry) || format.classify(entry, level) != LEAF) {
+                return false;
+            }
+            into.address = address & -(1L << format.shift(level));
+            into.sizeLg2 = format.shift(level);
+            into.physical = format.leafAddress(entry, level);
+            into.rights = format.rightsOf(entry);
+            return true;
+        } finally {
+            visits.leave(visit);
+        }
+    }
+
+    /** Gives a page of another table the rights that a page of this one would say, which may know no execute. */
+    public void asSaidHere(Leaf page) {
+        page.rights = format.rightsOf(format.leaf(0, 0, page.rights, false));
+    }
+
     /** The physical page of an entry of 4 KiB. */
     public long page(long entry) {
         return format.leafAddress(entry, 0);

@@ -1,0 +1,298 @@
+package dev.faultline.iommu;
+
+import dev.faultline.iommu.table.Leaf;
+import dev.faultline.iommu.table.PageFormat;
+import dev.faultline.iommu.table.RadixTable;
+import dev.faultline.iommu.table.Taken;
+import dev.faultline.iommu.table.Translation;
+import dev.faultline.iommu.tlb.Iotlb;
+import dev.faultline.ring.FaultQueue;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A page table of the engine's: its tables in physical memory, the {@link PageTable} that devices are attached to, and what has to be
+ * forgotten and waited for when it changes. Of what lies in it, areas come and go by {@link #show} and {@link #hide}; pages that a
+ * handler gives, by its {@link AddressSpace}.
+ *
+ * <p>Threads: any. Ownership: it owns its tables.
+ */
+final class EngineTable implements AreaTable {
+    private static final int BATCH = 256;
+
+    /** From this many pages on it is cheaper to forget the whole table. */
+    private static final int WHOLE_TABLE_PAGES = 32;
+
+    /** From this many bytes on a range may hold whole tables. */
+    static final long PRUNED_BYTES = 2L << 20;
+
+    private final Iommu iommu;
+    private final PageFormat format;
+    private final RadixTable radix;
+    private final PageTable table;
+    private final Frames frames;
+
+    /** What was borrowed for each area that is shown. */
+    private final Map<Area, List<Long>> shown = new ConcurrentHashMap<>();
+
+    EngineTable(Iommu iommu, PageFormat format, int domain, @Nullable FaultQueue queue, @Nullable AddressSpace space) {
+        this.iommu = iommu;
+        this.format = format;
+        this.frames = iommu.frames();
+        RadixTable made = RadixTable.make(format, frames.physical(), frames.allocator());
+        if (made == null) {
+            throw frames.none("a page table");
+        }
+        this.radix = made;
+        this.table = PageTable.paging(iommu, domain, this, queue, space);
+    }
+
+    RadixTable radix() {
+        return radix;
+    }
+
+    PageTable table() {
+        return table;
+    }
+
+    PageFormat format() {
+        return format;
+    }
+
+    // As areas see it.
+
+    @Override
+    public long pageSizes() {
+        return format.sizes();
+    }
+
+    @Override
+    public long firstAddress() {
+        return 0;
+    }
+
+    @Override
+    public long lastAddress() {
+        return format.lastOfLowerHalf();
+    }
+
+    @Override
+    public AreaResult show(Area area) {
+        Taken taken = new Taken();
+        List<Long> borrowed = new ArrayList<>();
+        AreaResult result = AreaResult.DONE;
+        long at = area.first();
+        while (result == AreaResult.DONE && Long.compareUnsigned(at, area.last()) <= 0) {
+            long left = area.last() - at + 1;
+            long physical = -1;
+            if (area.backing() instanceof PhysicalBacking memory && memory.isOf(frames.physical())) {
+                physical = memory.origin() + area.offsetOf(at);
+            } else {
+                MemorySegment held = area.backing().heldAt(area.offsetOf(at));
+                left = held == null ? 0 : Math.min(left, held.byteSize());
+                if (held != null && left % Frames.BYTES == 0 && !held.isReadOnly()) {
+                    physical = iommu.borrowed().borrow(held.asSlice(0, left));
+                    borrowed.add(physical);
+                }
+            }
+            if (physical < 0) {
+                result = AreaResult.UNREACHABLE;
+            } else if (((physical | at | left) & (Frames.BYTES - 1)) != 0) {
+                result = AreaResult.REFUSED;
+            } else {
+                int rights = area.access() | ((area.access() & Translation.READ) != 0 ? Translation.EXECUTE : 0);
+                long done = radix.mapRange(at, physical, left, rights, false, format.sizes(), taken);
+                at += done;
+                if (done < left) {
+                    boolean noFrame = taken.outcome() == RadixTable.Outcome.NO_FRAME;
+                    result = noFrame ? AreaResult.NO_MEMORY : AreaResult.TAKEN;
+                }
+            }
+        }
+        if (result == AreaResult.DONE) {
+            shown.put(area, borrowed);
+            release(taken);
+            return result;
+        }
+        release(taken);
+        if (at != area.first()) {
+            takeOut(area.first(), at - 1);
+        }
+        borrowed.forEach(iommu.borrowed()::giveBack);
+        return result;
+    }
+
+    @Override
+    public void hide(Area area) {
+        if (!shown.containsKey(area)) {
+            return;
+        }
+        takeOut(area.first(), area.last());
+        List<Long> borrowed = shown.remove(area);
+        if (borrowed != null) {
+            borrowed.forEach(iommu.borrowed()::giveBack);
+        }
+    }
+
+    private void takeOut(long first, long last) {
+        Taken taken = new Taken();
+        long next = first;
+        while (true) {
+            long done = radix.unmap(next, last, taken, BATCH);
+            if (done == 0 && last - first + 1 >= PRUNED_BYTES) {
+                radix.prune(first, last, taken);
+            }
+            release(taken);
+            if (done == 0) {
+                return;
+            }
+            next += done;
+        }
+    }
+
+    // What is taken out.
+
+    /** Invalidates what was taken out, waits until no device uses it, and frees it. */
+    void release(Taken taken) {
+        if (taken.isEmpty()) {
+            return;
+        }
+        long epoch = invalidate(taken);
+        iommu.reclaim();
+        try {
+            iommu.await(epoch);
+        } catch (QuiescenceTimeout e) {
+            freeLater(taken, epoch);
+            throw e;
+        }
+        free(taken);
+    }
+
+    /** What cached translations have to go for, to the epoch that says so; 0 for none. */
+    long invalidate(Taken taken) {
+        if (taken.tables() > 0) {
+            iommu.walkCache().invalidate(table.domain(), 0, Iotlb.EVERYTHING);
+        }
+        if (taken.tables() > 0 || taken.pages() >= WHOLE_TABLE_PAGES) {
+            return table.forget(0, Iotlb.EVERYTHING);
+        }
+        long epoch = 0;
+        for (int i = 0; i < taken.pages(); i++) {
+            epoch = table.forget(taken.address(i), taken.sizeLg2(i) - Frames.SHIFT);
+        }
+        return epoch;
+    }
+
+    /** No device uses it any more. */
+    void free(Taken taken) {
+        for (int i = 0; i < taken.pages(); i++) {
+            if (taken.owned(i)) {
+                frames.free(taken.page(i));
+            }
+        }
+        radix.free(taken);
+        taken.clear();
+    }
+
+    /** A device may use it still. */
+    void freeLater(Taken taken, long epoch) {
+        for (int i = 0; i < taken.pages(); i++) {
+            if (taken.owned(i)) {
+                iommu.reclaimLater(epoch, taken.page(i));
+            }
+        }
+        radix.settle(taken);
+        for (int i = 0; i < taken.tables(); i++) {
+            iommu.reclaimLater(epoch, taken.table(i));
+        }
+        taken.clear();
+    }
+
+    /** Forgets everything, and frees the tables and what they own. Nobody uses it any more. */
+    void close() {
+        iommu.iotlb().invalidate(table.domain(), Iotlb.ANY_PASID, 0, Iotlb.EVERYTHING);
+        iommu.walkCache().invalidate(table.domain(), 0, Iotlb.EVERYTHING);
+        radix.shut();
+        radix.close();
+        shown.values().forEach(borrowed -> borrowed.forEach(iommu.borrowed()::giveBack));
+        shown.clear();
+    }
+
+    // What is the same in several tables.
+
+    /**
+     * Makes a range of this table say what another says, areas aside.
+     *
+     * @param as the other
+     * @param areas which lie in both by themselves
+     * @param first the first address, and the last one on the same side of the gap in the input range
+     * @param taken gets what this said and the other does not
+     * @return false if no frame is free for a table
+     */
+    boolean agree(RadixTable as, Areas areas, long first, long last, Taken taken) {
+        Leaf mine = new Leaf();
+        Leaf theirs = new Leaf();
+        long at = first;
+        for (long skip; (skip = radix.nextMapped(at, last)) >= 0; ) {
+            at += skip;
+            Area area = areas.covering(at);
+            long end = area != null ? area.last() : at;
+            if (area == null && radix.look(at, mine)) {
+                end = mine.last();
+                boolean there = as.look(mine.address(), theirs);
+                if (there) {
+                    radix.asSaidHere(theirs);
+                }
+                if (!there || !theirs.covers(mine)) {
+                    var _ = radix.unmap(mine.address(), mine.last(), taken, Integer.MAX_VALUE);
+                }
+            }
+            if (Long.compareUnsigned(end, last) >= 0) {
+                break;
+            }
+            at = end + 1;
+        }
+        at = first;
+        for (long skip; (skip = as.nextMapped(at, last)) >= 0; ) {
+            at += skip;
+            Area area = areas.covering(at);
+            long end = area != null ? area.last() : at;
+            if (area == null && as.look(at, theirs)) {
+                end = theirs.last();
+                if (!fill(theirs, taken)) {
+                    return false;
+                }
+            }
+            if (Long.compareUnsigned(end, last) >= 0) {
+                break;
+            }
+            at = end + 1;
+        }
+        return true;
+    }
+
+    /** Maps what is missing here of a page. */
+    private boolean fill(Leaf page, Taken taken) {
+        Leaf mine = new Leaf();
+        long at = page.address();
+        while (Long.compareUnsigned(at, page.last()) <= 0) {
+            if (radix.look(at, mine)) {
+                at = mine.last() + 1;
+                continue;
+            }
+            long skip = radix.nextMapped(at, page.last());
+            long bytes = skip < 0 ? page.last() - at + 1 : skip;
+            long done = radix.mapRange(
+                    at, page.physical() + (at - page.address()), bytes, page.rights(), false, format.sizes(), taken);
+            at += done;
+            if (done < bytes && taken.outcome() == RadixTable.Outcome.NO_FRAME) {
+                return false;
+            }
+        }
+        return true;
+    }
+}
