@@ -22,7 +22,8 @@ import java.util.stream.IntStream;
 /**
  * The file-like door of a {@link FaultQueue}: what a fault queue's descriptor does in Linux, call by call and number by number.
  *
- * <p>A read takes whole groups off the deliver list and gives each the lowest free cookie, from 1; a write answers groups by
+ * <p>A read takes whole groups off the deliver list and gives each the lowest free cookie, from 1 (from 0 once
+ * 0 was answered in vain while another cookie waited); a write answers groups by
  * cookie, in any order, one after the other until one is refused. A read never waits; {@link #poll} does. Cookies are used again
  * at once, so a late answer can hit a newer group, as it can in the kernel: the ring door is the one without that.
  *
@@ -112,8 +113,17 @@ public final class FaultFile implements AutoCloseable {
 
     private final CompletionHandler arrival = (userData, group) -> arrive(group);
 
-    /** The ring's cookie by the file's; 0 where that is free. The first place is never used. */
+    /** The ring's cookie by the file's; 0 where that is free. The first is used once {@link #givesZero}. */
     private int[] ringCookies = new int[64];
+
+    /** How many places are not free. */
+    private int given;
+
+    /**
+     * Linux keeps 0 apart as long as nobody asks for it: who answers cookie 0 while another waits is refused, but the table
+     * forgets that 0 was kept apart, and gives it out from then on.
+     */
+    private boolean givesZero;
 
     /** No cookie below is free. */
     private int lowestFree = 1;
@@ -172,6 +182,7 @@ public final class FaultFile implements AutoCloseable {
                     break;
                 }
                 ringCookies[cookie] = group.ringCookie;
+                given++;
                 room.push(deliverList.remove());
                 done += size;
             }
@@ -247,7 +258,11 @@ public final class FaultFile implements AutoCloseable {
         if (code != PageResponseLayout.CODE_SUCCESS && code != PageResponseLayout.CODE_INVALID) {
             return Errno.EINVAL;
         }
-        if (cookie <= 0 || cookie >= ringCookies.length || ringCookies[cookie] == 0) {
+        if (cookie < 0 || cookie >= ringCookies.length || ringCookies[cookie] == 0) {
+            if (cookie == 0 && given > 0 && !givesZero) {
+                givesZero = true;
+                lowestFree = 0;
+            }
             return Errno.EINVAL;
         }
         int ringCookie = ringCookies[cookie];
@@ -485,7 +500,7 @@ public final class FaultFile implements AutoCloseable {
         Map<Integer, Integer> read = new HashMap<>();
         mutex.lock();
         try {
-            for (int cookie = 1; cookie < ringCookies.length; cookie++) {
+            for (int cookie = 0; cookie < ringCookies.length; cookie++) {
                 if (ringCookies[cookie] != 0) {
                     read.put(ringCookies[cookie], cookie);
                 }
@@ -514,7 +529,7 @@ public final class FaultFile implements AutoCloseable {
                 room.push(group);
             }
         }
-        for (int cookie = 1; cookie < ringCookies.length; cookie++) {
+        for (int cookie = 0; cookie < ringCookies.length; cookie++) {
             if (ringCookies[cookie] != 0 && !consumer.isOpen(ringCookies[cookie])) {
                 free(cookie);
             }
@@ -533,6 +548,7 @@ public final class FaultFile implements AutoCloseable {
 
     private void free(int cookie) {
         ringCookies[cookie] = 0;
+        given--;
         lowestFree = Math.min(lowestFree, cookie);
     }
 
@@ -579,11 +595,7 @@ public final class FaultFile implements AutoCloseable {
             if (isClosed()) {
                 return "FaultFile[closed]";
             }
-            int open = 0;
-            for (int ringCookie : ringCookies) {
-                open += ringCookie == 0 ? 0 : 1;
-            }
-            return "FaultFile[" + deliverList.size() + " to read, " + open + " read and not answered]";
+            return "FaultFile[" + deliverList.size() + " to read, " + given + " read and not answered]";
         } finally {
             mutex.unlock();
         }

@@ -187,6 +187,36 @@ class FaultFileTest {
     }
 
     @Test
+    void zeroIsACookieOnceItWasAnsweredWhileAnotherWaited() {
+        FaultQueue queue = open(QueueConfig.of(8));
+        FaultFile file = queue.file();
+        FaultProducer producer = entered(queue, 8);
+        for (int tag = 1; tag <= 6; tag++) {
+            raise(producer, tag);
+        }
+        assertEquals(-Errno.EINVAL, answer(file, 0));
+        assertEquals(SIZE, read(file, 1));
+        assertEquals(1, cookie(0), "with none waiting nothing is forgotten");
+        assertEquals(-Errno.EINVAL, answer(file, 0));
+        assertEquals(2 * SIZE, read(file, 2));
+        assertEquals(0, cookie(0));
+        assertEquals(2, cookie(1));
+        assertEquals(8, answer(file, 0));
+        assertEquals(-Errno.EINVAL, answer(file, 0));
+        assertEquals(8, answer(file, 1));
+        assertEquals(8, answer(file, 2));
+        assertEquals(3 * SIZE, read(file, 3));
+        assertEquals(0, cookie(0), "for good");
+        assertEquals(1, cookie(1));
+        assertEquals(2, cookie(2));
+        for (int cookie = 0; cookie < 3; cookie++) {
+            assertEquals(8, answer(file, cookie));
+        }
+        assertEquals(6, producer.poll());
+        producer.leave();
+    }
+
+    @Test
     void theRangeIsCheckedBeforeAllElse() {
         FaultFile file = open(QueueConfig.of(4)).file();
         UserMemory memory = new UserMemory();

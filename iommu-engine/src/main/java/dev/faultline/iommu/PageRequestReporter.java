@@ -98,7 +98,8 @@ public final class PageRequestReporter {
         if (pasid == 0) {
             return attachments.get(Attachment.WHOLE);
         }
-        Attachment own = attachments.get(pasid);
+        // A negative number would be WHOLE, or nobody's.
+        Attachment own = pasid < 0 ? null : attachments.get(pasid);
         if (own != null || !guestPasidTables) {
             return own;
         }

@@ -365,7 +365,7 @@ final class ReplayedProcess implements AutoCloseable {
         }
         StringBuilder actual = new StringBuilder();
         for (MockDriver.Response told : mock.takeResponses()) {
-            said(actual, told.device(), told.flags(), told.pasid(), told.group(), told.code());
+            said(actual, told.device(), told.flags(), Integer.toUnsignedLong(told.pasid()), Integer.toUnsignedLong(told.group()), told.code());
         }
         comparison.same("list", expected.toString(), actual.toString());
     }

@@ -28,6 +28,8 @@ public final class SystemCalls implements AutoCloseable {
     /** The kernel moves no more in one call: {@code MAX_RW_COUNT}. */
     private static final long MOST_BYTES = 0x7fff_f000L;
 
+    private static final int SEEK_MAX = 4;
+
     /** Segments of one vectored call: {@code UIO_MAXIOV}. */
     private static final int MOST_SEGMENTS = 1024;
 
@@ -499,9 +501,9 @@ public final class SystemCalls implements AutoCloseable {
         }
         long[] base = new long[segments];
         long[] length = new long[segments];
+        long left = MOST_BYTES;
         try {
             var array = Call.copyIn(memory, vector, segments * SEGMENT_BYTES);
-            long left = MOST_BYTES;
             for (int i = 0; i < segments; i++) {
                 base[i] = array.getLong(i * SEGMENT_BYTES);
                 length[i] = array.getLong(i * SEGMENT_BYTES + Long.BYTES);
@@ -522,15 +524,14 @@ public final class SystemCalls implements AutoCloseable {
             return -errno;
         }
         long done = 0;
-        for (int i = 0; i < segments; i++) {
-            if (length[i] == 0) {
-                continue;
-            }
+        // An empty segment before others is a call of its own, and may be refused as one.
+        for (int i = 0; left < MOST_BYTES && i < segments; i++) {
             long moved = write ? file.write(memory, base[i], length[i]) : file.read(memory, base[i], length[i]);
             if (moved < 0) {
                 return done > 0 ? done : moved;
             }
             done += moved;
+            left += moved;
             if (moved < length[i]) {
                 break;
             }
@@ -566,7 +567,10 @@ public final class SystemCalls implements AutoCloseable {
      * @return {@code -ESPIPE}: no descriptor here has a position to be moved; {@code -EBADF}
      */
     public long lseek(int fd, long offset, int whence) {
-        return isOpen(fd) ? -Errno.ESPIPE : -Errno.EBADF;
+        if (!isOpen(fd)) {
+            return -Errno.EBADF;
+        }
+        return whence < 0 || whence > SEEK_MAX ? -Errno.EINVAL : -Errno.ESPIPE;
     }
 
     /**
