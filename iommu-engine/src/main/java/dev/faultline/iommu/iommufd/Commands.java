@@ -27,6 +27,7 @@ final class Commands {
                     ObjectCommands.all(),
                     IoasCommands.all(),
                     OptionCommands.all(),
+                    VfioCommands.all(),
                     HwptCommands.all(),
                     DirtyCommands.all(),
                     FaultQueueCommands.all(),
