@@ -20,11 +20,9 @@ final class DescriptorNames {
         numbers.put(name, result < 0 ? NONE : (int) result);
     }
 
-    /** Remembers an open of {@code /dev/iommu}. */
-    void openContext(long result) {
-        if (result >= 0) {
-            context = (int) result;
-        }
+    /** Remembers a descriptor of {@code /dev/iommu}, which was opened or used just now. */
+    void context(int number) {
+        context = number;
     }
 
     /** Names the descriptor that a command returned: the first of its kind whose name is free. */
@@ -47,7 +45,7 @@ final class DescriptorNames {
                 : NONE;
     }
 
-    /** The descriptor of {@code /dev/iommu} opened last. */
+    /** The descriptor of {@code /dev/iommu} opened or used last. */
     int context() {
         return context;
     }

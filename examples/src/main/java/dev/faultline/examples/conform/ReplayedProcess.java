@@ -1,6 +1,7 @@
 package dev.faultline.examples.conform;
 
 import dev.faultline.examples.BadInput;
+import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.iommufd.SystemCalls;
 import dev.faultline.iommu.iommufd.mock.MockDriver;
 import java.lang.foreign.MemorySegment;
@@ -116,7 +117,9 @@ final class ReplayedProcess implements AutoCloseable {
 
     private void open(RecordedLine line, Comparison comparison) throws BadInput {
         int fd = calls.open(line.text("path"), (int) line.number("flags", 2));
-        names.openContext(fd);
+        if (fd >= 0) {
+            names.context(fd);
+        }
         named(line, comparison, fd);
     }
 
@@ -151,6 +154,9 @@ final class ReplayedProcess implements AutoCloseable {
         recordedMemory.before(lines, index, request, in);
         int result = calls.ioctl(fd, request, argument);
         comparison.result(result);
+        if (Commands.bytes(request) > 0 && result != -Errno.ENOTTY && result != -Errno.EBADF) {
+            names.context(fd);
+        }
         byte[] out = memory.get(argument, given);
         if (line.text("out_hex", "").isEmpty()) {
             if (line.json("out").isTextual()) {
@@ -365,7 +371,13 @@ final class ReplayedProcess implements AutoCloseable {
         }
         StringBuilder actual = new StringBuilder();
         for (MockDriver.Response told : mock.takeResponses()) {
-            said(actual, told.device(), told.flags(), Integer.toUnsignedLong(told.pasid()), Integer.toUnsignedLong(told.group()), told.code());
+            said(
+                    actual,
+                    told.device(),
+                    told.flags(),
+                    Integer.toUnsignedLong(told.pasid()),
+                    Integer.toUnsignedLong(told.group()),
+                    told.code());
         }
         comparison.same("list", expected.toString(), actual.toString());
     }
