@@ -544,9 +544,13 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
     private void refuseReserved(long first, long last) {
         ReservedRegion region = reserved.overlapping(first, last);
         if (region != null) {
-            throw new IllegalArgumentException("address=0x" + Long.toHexString(first)
-                    + ": allowed where no attached device has a reserved region, as it has: " + region);
+            throw clash(first, region);
         }
+    }
+
+    private static IllegalArgumentException clash(long first, ReservedRegion region) {
+        return new IllegalArgumentException("address=0x" + Long.toHexString(first)
+                + ": allowed where no attached device has a reserved region, as it has: " + region);
     }
 
     private void refuseAreas(long first, long last) {
@@ -564,9 +568,11 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
      */
     private void settle(long first, long bytes) {
         long last = first + bytes - 1;
-        if (reserved.overlapping(first, last) != null) {
+        ReservedRegion region = reserved.overlapping(first, last);
+        if (region != null) {
             boolean _ = unmap(first, bytes);
-            refuseReserved(first, last);
+            // Even if it is reserved no more: who reserved it may have found the mapping, and given up as well.
+            throw clash(first, region);
         }
         if (!siblings.areNone()) {
             List<Siblings.Change> changes = new ArrayList<>();

@@ -166,7 +166,7 @@ public final class AtsInterface {
 
     private static boolean isError(WalkFault reason) {
         return switch (reason) {
-            case NOT_PRESENT, NO_READ, NO_WRITE, NO_EXECUTE, NO_USER, BEYOND_INPUT -> false;
+            case NOT_PRESENT, NO_READ, NO_WRITE, NO_EXECUTE, NO_USER, BEYOND_INPUT, INTERRUPT_WINDOW -> false;
             default -> true;
         };
     }

@@ -3,6 +3,7 @@ package dev.faultline.iommu;
 import dev.faultline.ffm.CacheLine;
 import dev.faultline.ffm.SharedWords;
 import dev.faultline.iommu.table.Allocator;
+import dev.faultline.iommu.table.InterruptWindow;
 import dev.faultline.iommu.table.PhysicalMemory;
 import java.lang.foreign.MemorySegment;
 
@@ -10,7 +11,8 @@ import java.lang.foreign.MemorySegment;
  * The physical memory of an {@link Iommu}, handed out in frames of 4 KiB for pages and page tables alike.
  *
  * <p>Threads: any. Ownership: who allocates a frame frees it, once; the memory itself goes with the {@link Iommu}. Progress:
- * lock-free. Units: bytes; a physical address is an offset into the memory, a frame's address a multiple of {@link #BYTES}.
+ * lock-free. Units: bytes; a physical address is an offset into the memory, a frame's address a multiple of {@link #BYTES}. Where the
+ * messages of interrupts go, 0xFEE00000 to 0xFEEFFFFF, no frame is handed out.
  *
  * <p>The free frames form a stack. Its head is one word, {@code tag << 32 | frame + 1}, replaced by compare-and-set; the tag
  * grows with each step, so a head read before others popped and pushed the same frame no longer compares equal (the tag
@@ -57,11 +59,19 @@ public final class Frames {
         this.memory = memory;
         this.words = words;
         this.physical = new PhysicalMemory(memory);
-        this.total = (int) (memory.byteSize() >>> SHIFT);
-        for (int frame = 0; frame < total; frame++) {
-            SharedWords.putInt(words, link(frame), frame + 1 < total ? frame + 2 : 0);
+        int frames = (int) (memory.byteSize() >>> SHIFT);
+        int count = 0;
+        int below = 0;
+        for (int frame = frames - 1; frame >= 0; frame--) {
+            long address = (long) frame << SHIFT;
+            if (address < InterruptWindow.FIRST || address > InterruptWindow.LAST) {
+                SharedWords.putInt(words, link(frame), below);
+                below = frame + 1;
+                count++;
+            }
         }
-        SharedWords.setLongVolatile(words, HEAD_OFFSET, 1);
+        this.total = count;
+        SharedWords.setLongVolatile(words, HEAD_OFFSET, below);
     }
 
     static long wordsBytes(long frames) {

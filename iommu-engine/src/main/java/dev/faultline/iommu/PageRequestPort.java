@@ -280,6 +280,11 @@ final class PageRequestPort {
     private void takeGroup(
             Lane lane, Attachment attachment, int pasid, int index, long address, int access, int length) {
         int members = partial.of(index) + 1;
+        if (queue.isStrict() && partial.hasOther(pasid, index)) {
+            queue.countProtocolError();
+            refuse(pasid, index, true);
+            return;
+        }
         Result result = members > lane.queue.config().largestGroup() ? Result.SHORT_BUFFER : Result.OK;
         for (int i = 0; i < partial.count() && result == Result.OK; i++) {
             if (partial.index[i] == index) {

@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.Deque;
 import java.util.Iterator;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.Stream;
 
 /**
@@ -41,6 +42,11 @@ public final class PageRequestQueue {
      * costs a request that passes by others of other devices, which is no order anybody was promised.
      */
     private volatile int word;
+
+    /** Written by any thread; read by a port when a group of several is whole. */
+    private volatile boolean strict;
+
+    private final AtomicLong protocolErrors = new AtomicLong();
 
     // Under the lock.
     private final Deque<Stored> stored = new ArrayDeque<>();
@@ -121,6 +127,33 @@ public final class PageRequestQueue {
      */
     public synchronized int stored() {
         return stored.size();
+    }
+
+    /**
+     * Whether all requests of a group have to carry one PASID, or all none. If they do not, that is a protocol error: the group is
+     * answered INVALID and handed to nobody. Unless told so, the PASID of the last request counts, as in the kernel.
+     *
+     * @param now true from now on
+     */
+    public void strict(boolean now) {
+        strict = now;
+    }
+
+    /**
+     * How many groups were refused for what their device must not do.
+     *
+     * @return groups whose requests carry different PASIDs, while that was looked for
+     */
+    public long protocolErrors() {
+        return protocolErrors.get();
+    }
+
+    boolean isStrict() {
+        return strict;
+    }
+
+    void countProtocolError() {
+        protocolErrors.incrementAndGet();
     }
 
     int word() {

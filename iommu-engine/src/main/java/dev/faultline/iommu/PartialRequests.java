@@ -49,6 +49,16 @@ final class PartialRequests {
         return n;
     }
 
+    /** Whether one of a group has another PASID. */
+    boolean hasOther(int ofPasid, int group) {
+        for (int i = 0; i < count; i++) {
+            if (index[i] == group && pasid[i] != ofPasid) {
+                return true;
+            }
+        }
+        return false;
+    }
+
     /** Takes out all of a group. */
     void remove(int group) {
         int kept = 0;

@@ -10,7 +10,8 @@ import dev.faultline.ring.FaultProducer;
 import dev.faultline.ring.Result;
 import java.lang.foreign.MemorySegment;
 import java.lang.management.ManagementFactory;
-import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class AllocationTest {
     private static final long BASE = 0x7000_0000L;
@@ -19,17 +20,21 @@ class AllocationTest {
     private final ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     private long finished;
 
-    @Test
-    void startStepAndPollAllocateNothing() {
+    @ParameterizedTest
+    @ValueSource(ints = {1, 4})
+    void startStepAndPollAllocateNothing(int groupPages) {
         try (Rig rig = Rig.open()) {
-            Device device = rig.device(DeviceConfig.pri("d").withTlbEntries(16).withWindow(8));
+            Device device = rig.device(
+                    DeviceConfig.pri("d").withTlbEntries(16).withWindow(8).withGroupPages(groupPages));
             MemorySegment heap = MemorySegment.ofArray(new byte[64]);
             MemorySegment store = rig.bytes(Frames.BYTES, 0);
             AccessSink sink = (tag, result) -> finished += result == AccessResult.OK ? 1 : 0;
             CompletionHandler handler = new CompletionHandler() {
                 @Override
                 public void group(long userData, FaultGroup group) {
-                    rig.space.zero(group.address(0));
+                    for (int i = 0; i < group.size(); i++) {
+                        rig.space.zero(group.address(i));
+                    }
                     if (rig.consumer.answerAndRepost(group.cookie(), Answer.SUCCESS) != Result.OK) {
                         throw new AssertionError("answer");
                     }

@@ -12,6 +12,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.faultline.iommu.InvalidateRequest.State;
 import dev.faultline.iommu.TranslationCompletion.Status;
+import dev.faultline.iommu.table.RadixTable;
 import dev.faultline.iommu.tlb.AtsRange;
 import dev.faultline.iommu.tlb.TlbTag;
 import dev.faultline.ring.Answer;
@@ -415,5 +416,169 @@ class AtsScenariosTest {
                 device.leave();
             }
         });
+    }
+
+    @Test
+    void smmu28ARangeIsForgottenToItsLastPage() {
+        try (Rig rig = Rig.open()) {
+            Device device = rig.device(DeviceConfig.plain("d").withTlbEntries(64));
+            // NUM=3, SCALE=1: (3 + 1) * 2^1 pages, not aligned to its size.
+            long first = BASE + 3 * PAGE;
+            for (int i = 0; i < 16; i++) {
+                assertTrue(rig.space.map(BASE + (long) i * PAGE, page(rig, i), 1));
+                assertEquals(i, read(rig, device, BASE + (long) i * PAGE));
+            }
+            for (int i = 0; i < 8; i++) {
+                swap(rig, BASE + (long) i * PAGE, BASE + (15L - i) * PAGE);
+            }
+            rig.iommu.invalidations().range(rig.space.table(), first, 8L * PAGE);
+            for (int i = 0; i < 16; i++) {
+                int expected = i >= 3 && i < 11 ? 15 - i : i;
+                assertEquals(expected, read(rig, device, BASE + (long) i * PAGE), "page " + i);
+            }
+            assertThrows(
+                    IllegalArgumentException.class,
+                    () -> rig.iommu.invalidations().range(rig.space.table(), BASE, 0),
+                    "NUM=SCALE=0 without TTL is no range");
+            device.leave();
+        }
+    }
+
+    private static void swap(Rig rig, long a, long b) {
+        RadixTable table = rig.space.radix();
+        long atA = table.entry(a);
+        long atB = table.entry(b);
+        assertTrue(table.remove(a, atA));
+        assertTrue(table.remove(b, atB));
+        assertTrue(table.restore(a, atB));
+        assertTrue(table.restore(b, atA));
+    }
+
+    /** A guest whose page at 0 is the host's page {@code leaf}, in tables it keeps in the host's pages 1 to 4. */
+    private static void guestMaps(AddressSpace host, Device guest, long leaf) {
+        for (long page = 0; page < 16; page++) {
+            assertTrue(host.zero(page * PAGE));
+        }
+        for (int level = 1; level <= 4; level++) {
+            put(guest, level * (long) PAGE, (level == 4 ? leaf * PAGE : (level + 1L) * PAGE) | 0b111);
+        }
+    }
+
+    private static void put(Device guest, long address, long value) {
+        guest.write(address, MemorySegment.ofArray(new long[] {value}));
+    }
+
+    @Test
+    void smmu29AChangeOfTheSecondStageTakesWhatIsNestedWithIt() {
+        try (Rig rig = Rig.open();
+                AddressSpace host = rig.iommu.addressSpace(TableFormat.ARM_4K_STAGE_2, null);
+                Device guest = rig.iommu.device(DeviceConfig.plain("guest"));
+                Device device = rig.iommu.device(DeviceConfig.plain("device"))) {
+            var _ = guest.attach(host);
+            guestMaps(host, guest, 8);
+            put(guest, 8L * PAGE, 88);
+            try (PageTable nested = rig.iommu.nested(host.table(), TableFormat.X86_4_LEVEL, PAGE, null)) {
+                var _ = device.attach(nested);
+                assertEquals(88, read(rig, device, 0));
+                // The combined entry may survive an invalidation by intermediate address alone. Here it does not: unmap
+                // tells everything that is nested, so no page is read after it is gone.
+                assertTrue(host.unmap(8L * PAGE, PAGE));
+                AccessFault gone = assertThrows(AccessFault.class, () -> read(rig, device, 0));
+                assertEquals(AccessResult.NO_FAULT_QUEUE, gone.reason());
+                assertTrue(host.zero(8L * PAGE));
+                put(guest, 8L * PAGE, 77);
+                assertEquals(77, read(rig, device, 0));
+            }
+        }
+    }
+
+    @Test
+    void aGuestsTableIsForgottenByRangeByPasidAndWithItsParent() {
+        try (Rig rig = Rig.open();
+                AddressSpace host = rig.iommu.addressSpace(TableFormat.VTD_SECOND_4_LEVEL, null);
+                Device guest = rig.iommu.device(DeviceConfig.plain("guest"));
+                Device device = rig.iommu.device(DeviceConfig.plain("device").withPasidBits(4))) {
+            var _ = guest.attach(host);
+            guestMaps(host, guest, 8);
+            for (int page = 8; page < 16; page++) {
+                put(guest, page * (long) PAGE, page);
+            }
+            try (PageTable nested = rig.iommu.nested(host.table(), TableFormat.X86_4_LEVEL, PAGE, null)) {
+                var _ = device.attach(nested, 3);
+                Invalidations told = rig.iommu.invalidations();
+                List<Runnable> ways = List.of(
+                        () -> told.range(nested, 0, PAGE),
+                        () -> told.range(nested, 3, 0, PAGE),
+                        () -> told.pasid(nested, 3),
+                        () -> told.table(nested),
+                        () -> told.table(host.table()),
+                        told::everything);
+                int now = 8;
+                for (Runnable way : ways) {
+                    assertEquals(now, readAs(device, 3));
+                    put(guest, 4L * PAGE, (now + 1L) * PAGE | 0b111);
+                    assertEquals(now, readAs(device, 3), "until it is told");
+                    told.pasid(nested, 4);
+                    told.range(nested, 3, PAGE, PAGE);
+                    assertEquals(now, readAs(device, 3), "nor by what concerns others");
+                    way.run();
+                    now++;
+                    assertEquals(now, readAs(device, 3));
+                }
+            }
+        }
+    }
+
+    private static byte readAs(Device device, int pasid) {
+        MemorySegment into = MemorySegment.ofArray(new byte[1]);
+        device.read(0, into, pasid);
+        return into.get(ValueLayout.JAVA_BYTE, 0);
+    }
+
+    @Test
+    void vtd11ALargePageOverSmallOnesIsCachedInSmallOnes() {
+        try (Rig rig = Rig.open();
+                AddressSpace host = rig.iommu.addressSpace(TableFormat.VTD_SECOND_4_LEVEL, null);
+                Device guest = rig.iommu.device(DeviceConfig.plain("guest"));
+                Device device = rig.iommu.device(DeviceConfig.plain("device"))) {
+            var _ = guest.attach(host);
+            guestMaps(host, guest, 8);
+            long large = 2L << 20;
+            for (int page = 0; page < 4; page++) {
+                assertTrue(host.zero(large + (long) page * PAGE));
+                put(guest, large + (long) page * PAGE, 20 + page);
+            }
+            put(guest, 3L * PAGE + Long.BYTES, large | 0b1000_0111);
+            try (PageTable nested = rig.iommu.nested(host.table(), TableFormat.X86_4_LEVEL, PAGE, null)) {
+                var _ = device.attach(nested);
+                for (int round = 0; round < 2; round++) {
+                    for (int page = 0; page < 4; page++) {
+                        assertEquals(20 + page, read(rig, device, large + (long) page * PAGE));
+                    }
+                }
+                assertEquals(4, device.counters().iotlbMisses(), "an entry for each page of the second stage");
+                assertEquals(4, device.counters().deviceTlbHits());
+            }
+        }
+    }
+
+    @Test
+    void vtd30TheInterruptWindowIsGrantedToNobody() {
+        try (Rig rig = Rig.open()) {
+            rig.iommu.addMemory(0xfec0_0000L, rig.arena.allocate(4L << 20, PAGE));
+            Device device = rig.device(DeviceConfig.plain("d"));
+            device.ats().enable(0);
+            assertTrue(rig.space.map(BASE, 0xfee0_1000L, PAGE, 3));
+            assertTrue(rig.space.map(BASE + PAGE, 0xfedf_f000L, PAGE, 3));
+            TranslationCompletion refused = device.ats().translate(NO_PASID, BASE, false, false, false);
+            assertEquals(Status.SUCCESSFUL, refused.status());
+            assertEquals(0, refused.entry() & (TranslationCompletion.READ | TranslationCompletion.WRITE));
+            TranslationCompletion granted = device.ats().translate(NO_PASID, BASE + PAGE, false, false, false);
+            assertNotEquals(0, granted.entry() & TranslationCompletion.WRITE);
+            AccessFault fault = assertThrows(AccessFault.class, () -> read(rig, device, BASE));
+            assertEquals(AccessResult.TABLE_ERROR, fault.reason());
+            assertEquals(0, read(rig, device, BASE + PAGE));
+            device.leave();
+        }
     }
 }

@@ -295,4 +295,81 @@ class AttachTest {
             device.close();
         }
     }
+
+    @Test
+    void faultDelivery101NoFaultIsQueuedForAnAttachmentThatFails() {
+        ReservedRegion region = new ReservedRegion(BASE, BASE + PAGE - 1, ReservedRegion.Kind.RESERVED);
+        try (Rig rig = Rig.open()) {
+            assertTrue(rig.space.zero(BASE));
+            Device device = rig.enter(rig.iommu.device(DeviceConfig.pri("d").withReserved(region)), false);
+            PageRequest request = new PageRequest(NO_PASID, 9, BASE + PAGE, PERM_READ, 0, true);
+            assertThrows(IllegalStateException.class, () -> device.attach(rig.space), "its region is mapped");
+            device.send(request);
+            rig.settle(device);
+            assertEquals(1, device.pageRequests().unhandled(), "no handler: INVALID");
+            assertEquals(0, rig.accounting().raised());
+            assertTrue(rig.space.unmap(BASE, PAGE), "and the space is as it was");
+            assertTrue(rig.space.zero(BASE));
+            assertTrue(rig.space.unmap(BASE, PAGE));
+            Attachment attachment = device.attach(rig.space);
+            rig.take();
+            rig.settle(device);
+            device.send(request);
+            Rig.Seen group = rig.take().getFirst();
+            assertEquals(9, group.index(), "only now is there somebody to ask");
+            rig.answer(group, Answer.SUCCESS);
+            rig.settle(device);
+            attachment.detach();
+            device.send(request);
+            rig.settle(device);
+            assertEquals(2, device.pageRequests().unhandled());
+            assertEquals(1, rig.accounting().raised());
+            assertTrue(device.pageRequests().balanced());
+            device.leave();
+        }
+    }
+
+    @Test
+    void faultDelivery104WhatTheEndOfAQueueFindsIsAnsweredInvalid() {
+        try (Iommu iommu = Iommu.open(IommuConfig.small())) {
+            FaultQueue queue = FaultQueue.open(QueueConfig.of(2));
+            AddressSpace space = iommu.addressSpace(TableFormat.X86_4_LEVEL, queue);
+            Device device = iommu.device(DeviceConfig.pri("d"));
+            var _ = device.attach(space);
+            assertTrue(device.enter());
+            var consumer = queue.consumer();
+            assertEquals(Result.OK, consumer.post(1, 2));
+            assertEquals(0, consumer.poll((userData, group) -> {}, 0));
+            consumer.submit();
+            MemorySegment into = MemorySegment.ofArray(new byte[8]);
+            Map<Long, AccessResult> results = new HashMap<>();
+            boolean _ = device.step();
+            for (int i = 0; i < 5; i++) {
+                assertEquals(Result.OK, device.start(Access.READ, BASE + (long) i * PAGE, into, 0, 8, NO_PASID, i));
+            }
+            assertTrue(device.step());
+            boolean _ = device.step();
+            assertEquals(2, consumer.poll((userData, group) -> {}, 2), "two were read, three wait");
+            queue.close();
+            assertEquals(5, queue.accounting().raised());
+            assertEquals(0, queue.accounting().outstanding(), "read or not, the end answers it");
+            assertTrue(queue.accounting().balanced());
+            for (int i = 0; i < 100 && device.pending() > 0; i++) {
+                boolean _ = device.step();
+                int _ = device.poll(results::put);
+            }
+            assertEquals(5, results.size());
+            results.values().forEach(result -> assertEquals(AccessResult.INVALID, result));
+            assertEquals(Result.OK, device.start(Access.READ, BASE, into, 0, 8, NO_PASID, 5));
+            for (int i = 0; i < 100 && device.pending() > 0; i++) {
+                boolean _ = device.step();
+                int _ = device.poll(results::put);
+            }
+            assertNotEquals(AccessResult.OK, results.get(5L), "nobody is asked any more");
+            assertTrue(device.pageRequests().balanced());
+            device.leave();
+            device.close();
+            space.close();
+        }
+    }
 }

@@ -505,4 +505,34 @@ class PcieAtsPriScenariosTest {
             device.leave();
         }
     }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void aGroupHasOnePasidInStrictMode(boolean strict) {
+        try (Rig rig = Rig.open()) {
+            Device device = rig.device(DeviceConfig.pri("d"));
+            Attachment one = device.attach(rig.space, 1);
+            Attachment two = device.attach(rig.space, 2);
+            rig.iommu.pageRequests().strict(strict);
+            for (int changed : new int[] {2, NO_PASID}) {
+                device.send(request(1, 40, BASE, false));
+                device.send(request(1, 41, BASE, false));
+                device.send(request(changed, 40, BASE + PAGE, true));
+                device.send(request(1, 41, BASE + PAGE, true));
+                List<Rig.Seen> groups = List.copyOf(rig.take());
+                assertEquals(
+                        strict ? List.of(41) : List.of(40, 41),
+                        groups.stream().map(Rig.Seen::index).toList());
+                groups.forEach(group -> rig.answer(group, Answer.SUCCESS));
+                rig.settle(device);
+            }
+            assertEquals(strict ? 2 : 0, rig.iommu.pageRequests().protocolErrors());
+            assertEquals(strict ? 4 : 0, device.pageRequests().unhandled(), "answered INVALID, handed to nobody");
+            assertEquals(0, device.pageRequests().outstanding());
+            assertTrue(device.pageRequests().balanced());
+            one.detach();
+            two.detach();
+            device.leave();
+        }
+    }
 }

@@ -99,6 +99,11 @@ public abstract class PageFormat {
 
     // Writing, as software does.
 
+    /** Whether a translation may not end where VT-d and x86 have the messages of interrupts: {@link InterruptWindow}. */
+    boolean hasInterruptWindow() {
+        return false;
+    }
+
     /** The sizes of page that can be mapped: bit n for 2^n bytes. */
     abstract long pageSizes();
 

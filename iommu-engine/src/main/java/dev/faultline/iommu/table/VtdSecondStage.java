@@ -76,6 +76,11 @@ public final class VtdSecondStage extends PageFormat {
     }
 
     @Override
+    boolean hasInterruptWindow() {
+        return true;
+    }
+
+    @Override
     int classify(long entry, int level) {
         if ((entry & (R | W)) == 0) {
             return fault(WalkFault.NOT_PRESENT);

@@ -41,6 +41,10 @@ public final class Walker extends Walk {
     private final int aboveShift;
     private final long aboveOther;
     private final long grantsAll;
+    /** Pages below this, and no larger than the other, do not meet the window of interrupts. */
+    private final long windowFrom;
+
+    private final int windowLg2;
 
     /** @param root the physical address of the root table */
     public Walker(PageFormat format, PhysicalMemory memory, long root) {
@@ -58,6 +62,9 @@ public final class Walker extends Walk {
         this.aboveShift = format.signExtended ? format.inputBits - 1 : format.inputBits;
         this.aboveOther = format.signExtended ? -1 : 0;
         this.grantsAll = format.leaf(0, 0, RIGHTS, false);
+        boolean window = format.hasInterruptWindow();
+        this.windowFrom = window ? InterruptWindow.FIRST : Long.MAX_VALUE;
+        this.windowLg2 = window ? Long.numberOfTrailingZeros(InterruptWindow.FIRST) : Long.SIZE;
     }
 
     public PageFormat format() {
@@ -170,6 +177,12 @@ public final class Walker extends Walk {
             int size = memory.reachLg2(page, format.leafSizeLg2(marked, level, address));
             if (size < 0) {
                 return fault(WalkFault.PAGE_OUTSIDE, level, Step.DATA, slot);
+            }
+            if (size > windowLg2 || page >= windowFrom) {
+                if (InterruptWindow.holds(page)) {
+                    return fault(WalkFault.INTERRUPT_WINDOW, level, Step.DATA, slot);
+                }
+                size = InterruptWindow.besideLg2(page, size);
             }
             if (!format.writesUnmarked(marked)) {
                 rights &= ~ALL_WRITE;

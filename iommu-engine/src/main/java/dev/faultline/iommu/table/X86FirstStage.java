@@ -61,6 +61,11 @@ public final class X86FirstStage extends PageFormat {
     }
 
     @Override
+    boolean hasInterruptWindow() {
+        return true;
+    }
+
+    @Override
     int classify(long entry, int level) {
         if ((entry & P) == 0) {
             return fault(WalkFault.NOT_PRESENT);

@@ -15,6 +15,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.lang.foreign.Arena;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 
 /** The scenarios of the sheets page-tables and vt-d that concern a walk, by number. */
@@ -241,6 +243,34 @@ class VtdWalkTest {
             assertEquals(
                     0x85, VtdFaults.code(t.walker.walkFrom(reached, 0, 0x1000, WRITE), 3, 3), "rights are inherited");
             t.put(0, 2, table);
+        }
+    }
+
+    @Test
+    void vtd30InterruptWindow() {
+        for (HandMade made : List.of(first(), second(true, false, false))) {
+            try (HandMade t = made;
+                    Arena arena = Arena.ofConfined()) {
+                long bank = 0xfe00_0000L;
+                t.memory.physical.add(bank, arena.allocate(32L << 20, 4096));
+                long[] inside = {0xfee0_0000L, 0xfee0_1000L, 0xfeef_f000L};
+                long[] beside = {0xfedf_f000L, 0xfef0_0000L};
+                for (long page : inside) {
+                    t.put(0x1000, 0, t.format.leaf(page, 0, READ, false));
+                    assertEquals(0x87, t.vtd(0x1000, READ));
+                }
+                for (long page : beside) {
+                    t.put(0x1000, 0, t.format.leaf(page, 0, READ, false));
+                    assertEquals(page, Translation.page(t.walk(0x1000, READ)));
+                }
+                t.put(0x20_0000, 1, t.format.leaf(0xfee0_0000L, 1, READ, false));
+                assertEquals(0x87, t.vtd(0x2f_f000, READ));
+                long word = t.walk(0x30_0000, READ);
+                assertEquals(0xfef0_0000L, Translation.page(word));
+                assertEquals(20, Translation.sizeLg2(word), "no cache may know the window by a page beside it");
+                t.put(0x40_0000, 1, t.format.leaf(0xfec0_0000L, 1, READ, false));
+                assertEquals(21, Translation.sizeLg2(t.walk(0x40_1000, READ)));
+            }
         }
     }
 }
