@@ -14,10 +14,10 @@ import java.util.TreeMap;
  */
 final class BorrowedMemory {
     /** Banks lie from here on. */
-    private static final long FIRST = 1L << 45;
+    private static final long FIRST = 1L << 40;
 
-    private static final long LARGE = 2L << 20;
-    private static final long PAGE = Frames.BYTES;
+    private static final long END = 1L << PhysicalMemory.ADDRESS_BITS;
+    private static final long LARGEST_PAGE = 1L << 30;
 
     private record Piece(Optional<Object> heap, long address, long bytes) {}
 
@@ -34,14 +34,25 @@ final class BorrowedMemory {
         this.physical = physical;
     }
 
-    /** Gives memory of whole pages a physical address, until {@link #giveBack}. */
-    synchronized long borrow(MemorySegment memory) {
-        Piece piece = new Piece(memory.heapBase(), memory.address(), memory.byteSize());
+    /**
+     * Gives memory a physical address, until {@link #giveBack}; one that lies to large pages as the address does where it is shown first.
+     *
+     * @return the address; -1 if it is not of whole pages that can be read and written a word at a time
+     */
+    synchronized long borrow(MemorySegment memory, long shownAt) {
+        long bytes = memory.byteSize();
+        if (bytes == 0 || bytes % Frames.BYTES != 0 || memory.isReadOnly() || memory.maxByteAlignment() < Long.BYTES) {
+            return -1;
+        }
+        Piece piece = new Piece(memory.heapBase(), memory.address(), bytes);
         Long base = bases.get(piece);
         if (base == null) {
-            base = free(memory.byteSize());
+            base = free(bytes, shownAt);
+            if (base < 0) {
+                return -1;
+            }
             physical.add(base, memory);
-            banks.put(base, new Bank(piece, memory.byteSize()));
+            banks.put(base, new Bank(piece, bytes));
             bases.put(piece, base);
         }
         uses.merge(piece, 1, Integer::sum);
@@ -62,15 +73,19 @@ final class BorrowedMemory {
         }
     }
 
-    private long free(long bytes) {
-        long aligned = bytes >= LARGE ? LARGE : PAGE;
-        long at = FIRST;
+    private long free(long bytes, long shownAt) {
+        long size = Math.clamp(Long.highestOneBit(bytes), Frames.BYTES, LARGEST_PAGE);
+        long phase = shownAt & (size - 1);
+        long at = FIRST + phase;
         for (Map.Entry<Long, Bank> bank : banks.entrySet()) {
             if (bank.getKey() - at >= bytes) {
                 break;
             }
-            at = (bank.getKey() + bank.getValue().bytes + aligned - 1) & -aligned;
+            long end = bank.getKey() + bank.getValue().bytes;
+            if (end > at) {
+                at = ((end - phase + size - 1) & -size) + phase;
+            }
         }
-        return at;
+        return at + bytes <= END ? at : -1;
     }
 }

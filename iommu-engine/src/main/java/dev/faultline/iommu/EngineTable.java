@@ -94,8 +94,8 @@ final class EngineTable implements AreaTable {
             } else {
                 MemorySegment held = area.backing().heldAt(area.offsetOf(at));
                 left = held == null ? 0 : Math.min(left, held.byteSize());
-                if (held != null && left % Frames.BYTES == 0 && !held.isReadOnly()) {
-                    physical = iommu.borrowed().borrow(held.asSlice(0, left));
+                physical = held == null ? -1 : iommu.borrowed().borrow(held.asSlice(0, left), at);
+                if (physical >= 0) {
                     borrowed.add(physical);
                 }
             }

@@ -176,16 +176,6 @@ public final class Iommu implements AutoCloseable {
     }
 
     /**
-     * Takes memory out that was added. No page table shows any of it, so that no device uses it any more.
-     *
-     * @param base as it was added
-     * @throws IllegalArgumentException if nothing was added there
-     */
-    public void removeMemory(long base) {
-        frames.physical().remove(base);
-    }
-
-    /**
      * Makes a page table that shows what a program maps: it joins an {@link Areas}, by {@link PageTable#areas}.
      *
      * @param format of the page table
