@@ -1,17 +1,14 @@
 package dev.faultline.iommu;
 
-import dev.faultline.iommu.table.Leaf;
 import dev.faultline.iommu.table.PageFormat;
 import dev.faultline.iommu.table.RadixTable;
 import dev.faultline.iommu.table.Taken;
 import dev.faultline.iommu.table.Translation;
 import dev.faultline.iommu.table.Walk;
-import dev.faultline.iommu.tlb.Iotlb;
 import dev.faultline.iommu.tlb.Stations;
 import dev.faultline.ring.FaultQueue;
 import dev.faultline.ring.PageMapper;
 import java.lang.foreign.MemorySegment;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
@@ -59,7 +56,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         this.engine = new EngineTable(iommu, format, number, queue, this);
         this.table = engine.radix();
         this.pageTable = engine.table();
-        this.siblings = new Siblings(table, areas);
+        this.siblings = new Siblings(iommu, engine, areas);
         AreaResult joined = areas.join(engine);
         if (joined != AreaResult.DONE) {
             throw new IllegalStateException("an empty map refuses a page table: " + joined);
@@ -171,10 +168,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             RadixTable.Outcome outcome = table.protect(first, last, access, changed);
             if (!changed.isEmpty()) {
                 long epoch = engine.invalidate(changed);
-                List<Siblings.Change> changes = new ArrayList<>();
-                boolean whole = siblings.areNone() || siblings.agree(first, last, changes);
-                await(changes, epoch);
-                if (!whole) {
+                if (!siblings.agree(first, last, epoch)) {
                     throw frames.none("a page table");
                 }
             }
@@ -265,7 +259,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             long page = table.page(entry);
             boolean dirtyElsewhere = false;
             try {
-                dirtyElsewhere = removeElsewhere(at, epoch);
+                dirtyElsewhere = siblings.take(at, epoch);
             } catch (QuiescenceTimeout e) {
                 if (table.restore(at, entry)) {
                     settle(at, Frames.BYTES);
@@ -306,11 +300,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         enter();
         try {
             // Nobody is waited for: the page stays, and a use that is noticed late is a use all the same.
-            boolean used = accessedAndClear(engine, at);
-            for (EngineTable other : siblings.all()) {
-                used |= accessedAndClear(other, at);
-            }
-            return used;
+            return siblings.accessedAndClear(at);
         } finally {
             leave();
         }
@@ -364,57 +354,17 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         enter();
         try {
             EngineTable added = iommu.sibling(tableFormat, faults, this);
-            List<Siblings.Change> changes = new ArrayList<>();
-            boolean agrees = false;
-            try {
-                requireTranslatable(added);
-                agrees = siblings.add(added, changes);
-                AreaResult joined = agrees ? areas.join(added) : AreaResult.NO_MEMORY;
-                if (joined != AreaResult.DONE) {
-                    agrees = false;
-                    throw joined == AreaResult.NO_MEMORY
-                            ? frames.none("a page table")
-                            : new IllegalArgumentException("format=" + tableFormat + ": allowed one that can translate"
-                                    + " what is mapped: " + joined);
-                }
-                return added.table();
-            } finally {
-                if (!agrees) {
-                    var _ = siblings.remove(added);
-                    drop(added);
-                }
-            }
+            siblings.join(added);
+            return added.table();
         } finally {
             leave();
-        }
-    }
-
-    private void requireTranslatable(EngineTable added) {
-        long last = added.lastAddress();
-        boolean above = format.canonical(last + 1) && table.nextMapped(last + 1, format.lastOfLowerHalf()) >= 0;
-        boolean upper = format.canonical(-1)
-                && !added.format().canonical(-1)
-                && table.nextMapped(-format.lastOfLowerHalf() - 1, -1) >= 0;
-        if (above || upper) {
-            throw new IllegalArgumentException(
-                    "format=" + added.format().title() + ": something is mapped that it can not"
-                            + " translate, allowed " + added.format().canonicalRule());
         }
     }
 
     /** Ends a table that {@link #addTable} made. */
     void remove(EngineTable gone) {
         gone.table().retire();
-        if (siblings.remove(gone)) {
-            areas.leave(gone);
-            iommu.await(gone.table().forget(0, Iotlb.EVERYTHING));
-            drop(gone);
-        }
-    }
-
-    private void drop(EngineTable gone) {
-        gone.close();
-        iommu.freeDomain(gone.table().domain());
+        siblings.leave(gone);
     }
 
     /**
@@ -574,69 +524,14 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             // Even if it is reserved no more: who reserved it may have found the mapping, and given up as well.
             throw clash(first, region);
         }
-        if (!siblings.areNone()) {
-            List<Siblings.Change> changes = new ArrayList<>();
-            boolean whole = siblings.agree(first, last, changes);
-            await(changes, 0);
-            if (!whole) {
-                boolean _ = unmap(first, bytes);
-                throw frames.none("a page table");
-            }
+        if (!siblings.agree(first, last, 0)) {
+            boolean _ = unmap(first, bytes);
+            throw frames.none("a page table");
         }
-    }
-
-    /** Waits until no device uses what was taken out of other tables, nor what is older than an epoch, and frees it. */
-    private void await(List<Siblings.Change> changes, long epoch) {
-        long newest = epoch;
-        for (Siblings.Change change : changes) {
-            newest = change.table().invalidate(change.taken());
-        }
-        if (newest == 0) {
-            return;
-        }
-        try {
-            iommu.await(newest);
-        } catch (QuiescenceTimeout e) {
-            for (Siblings.Change change : changes) {
-                change.table().freeLater(change.taken(), newest);
-            }
-            throw e;
-        }
-        changes.forEach(change -> change.table().free(change.taken()));
-    }
-
-    /** Takes a page out of the other tables, and waits for all; whether a device wrote to it through one of them. */
-    private boolean removeElsewhere(long at, long epoch) {
-        if (siblings.areNone()) {
-            iommu.await(epoch);
-            return false;
-        }
-        boolean dirty = false;
-        Leaf leaf = new Leaf();
-        for (EngineTable other : siblings.all()) {
-            // A mark may be set after it was looked at: what may be written to counts as written to.
-            dirty |= other.radix().look(at, leaf) && (leaf.rights() & Translation.WRITE) != 0;
-        }
-        List<Siblings.Change> changes = new ArrayList<>();
-        var _ = siblings.agree(at, at + Frames.BYTES - 1, changes);
-        await(changes, epoch);
-        return dirty;
-    }
-
-    private static boolean accessedAndClear(EngineTable in, long at) {
-        if (!in.radix().accessedAndClear(at)) {
-            return false;
-        }
-        var _ = in.table().forget(at, 0);
-        return true;
     }
 
     private boolean wanted(long at) {
-        boolean wanted = pageTable.wants(Window.wanted(number, at));
-        for (EngineTable other : siblings.all()) {
-            wanted |= other.table().wants(Window.wanted(other.table().domain(), at));
-        }
-        return wanted;
+        return siblings.want(at);
     }
 
     private boolean install(long at, @Nullable MemorySegment content, int access) {
@@ -663,15 +558,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             return;
         }
         mapped.addAndGet(-bytesOf(taken) / Frames.BYTES);
-        if (siblings.areNone()) {
-            engine.release(taken);
-            return;
-        }
-        iommu.reclaim();
-        List<Siblings.Change> changes = new ArrayList<>();
-        var _ = siblings.agree(first, last, changes);
-        changes.addFirst(new Siblings.Change(engine, taken));
-        await(changes, 0);
+        siblings.release(taken, first, last);
     }
 
     private static long bytesOf(Taken taken) {

@@ -26,9 +26,6 @@ public final class Areas {
     /** The system's page: what memory is held in, and what an alignment is at most. */
     public static final int PAGE_BYTES = 4096;
 
-    /** Placement keeps an alignment of up to this, so that large pages fit. */
-    private static final long LARGEST_ALIGNMENT = 2L << 20;
-
     private static final int ASKED_AT_MOST = 100;
 
     /** How often to yield before sleeping, for who waits until nobody shows or hides an area. */
@@ -69,23 +66,21 @@ public final class Areas {
         AreaResult visit(Area area, long first, long last);
     }
 
-    /** Shared by those that show and hide areas, alone for who changes {@link #tables}. */
+    /** Shared by those that show and hide areas, alone for who changes {@link #shownBy}. */
     private final ReentrantReadWriteLock shown = new ReentrantReadWriteLock();
 
     // Guarded by this.
     private final TreeMap<Long, Area> areas = new TreeMap<>(Long::compareUnsigned);
-    private final IdentityHashMap<Object, List<IovaRange>> reserved = new IdentityHashMap<>();
+    private final AreaRanges ranges = new AreaRanges();
     private final IdentityHashMap<AreaUser, AtomicInteger> users = new IdentityHashMap<>();
-    private List<IovaRange> allowed = List.of();
-    private List<IovaRange> merged = List.of();
     private boolean largePages = true;
     private long alignment = 1;
 
     /** How many areas there are. Written under the lock; a stale 0 is as if the area came later. */
     private volatile int count;
 
-    /** Written with both locks; read with either. */
-    private final List<AreaTable> tables = new ArrayList<>();
+    /** Changed with both locks; read with either. */
+    private final AreaTables shownBy = new AreaTables();
 
     /** All addresses, nothing mapped. */
     public Areas() {}
@@ -126,63 +121,16 @@ public final class Areas {
      * @param bytes how much
      * @return what was found, or why it can not be copied
      */
-    public Copy copy(long first, long bytes) {
+    public AreaCopy copy(long first, long bytes) {
         List<Piece> pieces = new ArrayList<>();
         AreaResult result = visit(first, bytes, (area, from, to) -> {
             pieces.add(new Piece(area.backing(), area.offsetOf(from), to - from + 1));
             return AreaResult.DONE;
         });
-        return new Copy(result, pieces, bytes);
+        return new AreaCopy(result, pieces, bytes);
     }
 
-    /** Part of the map of an address space. */
-    public static final class Copy {
-        private final AreaResult result;
-        private final List<Piece> pieces;
-        private final long bytes;
-
-        Copy(AreaResult result, List<Piece> pieces, long bytes) {
-            this.result = result;
-            this.pieces = pieces;
-            this.bytes = bytes;
-        }
-
-        /**
-         * Whether there is something to map.
-         *
-         * @return DONE; REFUSED for nothing, WRAPS, or NOT_MAPPED if the range has a hole
-         */
-        public AreaResult result() {
-            return result;
-        }
-
-        /**
-         * Maps it at an address.
-         *
-         * @param to which map
-         * @param access {@link PageFaultLayout#PERM_READ}, {@link PageFaultLayout#PERM_WRITE} or both
-         * @param address where
-         * @return as {@link Areas#map}
-         */
-        public Mapped map(Areas to, int access, long address) {
-            return result == AreaResult.DONE
-                    ? to.insert(pieces, bytes, access, address, false)
-                    : new Mapped(result, address);
-        }
-
-        /**
-         * Maps it where there is room.
-         *
-         * @param to which map
-         * @param access {@link PageFaultLayout#PERM_READ}, {@link PageFaultLayout#PERM_WRITE} or both
-         * @return as {@link Areas#place}
-         */
-        public Mapped place(Areas to, int access) {
-            return result == AreaResult.DONE ? to.insert(pieces, bytes, access, 0, true) : new Mapped(result, 0);
-        }
-    }
-
-    private Mapped insert(List<Piece> pieces, long bytes, int access, long wanted, boolean anywhere) {
+    Mapped insert(List<Piece> pieces, long bytes, int access, long wanted, boolean anywhere) {
         if ((access & (PageFaultLayout.PERM_READ | PageFaultLayout.PERM_WRITE)) == 0
                 || (access & ~(PageFaultLayout.PERM_READ | PageFaultLayout.PERM_WRITE)) != 0) {
             return new Mapped(AreaResult.REFUSED, wanted);
@@ -195,7 +143,7 @@ public final class Areas {
                 AreaResult result = bytes == 0 || (bytes & (alignment - 1)) != 0 ? AreaResult.REFUSED : AreaResult.DONE;
                 if (result == AreaResult.DONE && anywhere) {
                     Piece first = pieces.getFirst();
-                    Mapped found = findPlace(first.backing.origin() + first.offset, bytes);
+                    Mapped found = ranges.place(first.backing.origin() + first.offset, bytes, alignment, areas);
                     result = found.result;
                     address = found.address;
                 } else if (result == AreaResult.DONE) {
@@ -222,7 +170,7 @@ public final class Areas {
             }
             AreaResult result = AreaResult.REFUSED;
             try {
-                result = showAll(made);
+                result = shownBy.showAll(made);
             } finally {
                 synchronized (this) {
                     if (result == AreaResult.DONE) {
@@ -258,93 +206,10 @@ public final class Areas {
         if (Long.compareUnsigned(last, address) < 0) {
             return AreaResult.WRAPS;
         }
-        if (isReserved(address, last)) {
+        if (ranges.isReserved(address, last)) {
             return AreaResult.RESERVED;
         }
         return isMapped(address, last) ? AreaResult.TAKEN : AreaResult.DONE;
-    }
-
-    private Mapped findPlace(long memory, long bytes) {
-        if (Long.compareUnsigned(bytes, Long.MAX_VALUE) >= 0) {
-            return new Mapped(AreaResult.WRAPS, 0);
-        }
-        long power = bytes == 1 ? 1 : Long.highestOneBit(bytes - 1) << 1;
-        long wanted = memory == 0 ? power : smaller(power, Long.lowestOneBit(memory));
-        long aligned = smaller(wanted, LARGEST_ALIGNMENT);
-        if (aligned < alignment) {
-            return new Mapped(AreaResult.REFUSED, 0);
-        }
-        long first = PAGE_BYTES;
-        long last = -1L - PAGE_BYTES;
-        List<IovaRange> within =
-                allowed.isEmpty() ? List.of(new IovaRange(first, last)) : Spans.merged(allowed, first, last);
-        for (IovaRange range : within) {
-            Long found = Spans.place(range, merged, areas, bytes, aligned, memory & (PAGE_BYTES - 1));
-            if (found != null) {
-                return new Mapped(AreaResult.DONE, found);
-            }
-        }
-        return new Mapped(AreaResult.NO_SPACE, 0);
-    }
-
-    private static long smaller(long a, long b) {
-        return Long.compareUnsigned(a, b) <= 0 ? a : b;
-    }
-
-    /** Shows areas in all tables, or none of them in any. Held: {@link #shown}. */
-    private AreaResult showAll(List<Area> made) {
-        if (tables.isEmpty()) {
-            return AreaResult.DONE;
-        }
-        for (int i = 0; i < made.size(); i++) {
-            Area area = made.get(i);
-            AreaResult result = hold(area);
-            for (int t = 0; result == AreaResult.DONE && t < tables.size(); t++) {
-                result = show(tables.get(t), area);
-                if (result != AreaResult.DONE) {
-                    hideAndLetGo(area, t);
-                }
-            }
-            if (result != AreaResult.DONE) {
-                for (int before = 0; before < i; before++) {
-                    hideAndLetGo(made.get(before), tables.size());
-                }
-                return result;
-            }
-        }
-        return AreaResult.DONE;
-    }
-
-    private static AreaResult show(AreaTable table, Area area) {
-        return area.backing().isRevoked() ? AreaResult.DONE : table.show(area);
-    }
-
-    private static AreaResult hold(Area area) {
-        if (!area.backing().isRevoked()) {
-            AreaResult result = area.backing().hold(area.firstPage(), area.lastPage());
-            if (result != AreaResult.DONE) {
-                return result;
-            }
-            area.held = true;
-        }
-        area.shown = true;
-        return AreaResult.DONE;
-    }
-
-    /** From the first tables of the list. */
-    private void hideAndLetGo(Area area, int count) {
-        for (int i = 0; i < count; i++) {
-            tables.get(i).hide(area);
-        }
-        letGo(area);
-    }
-
-    private static void letGo(Area area) {
-        if (area.held) {
-            area.backing().release(area.firstPage(), area.lastPage());
-            area.held = false;
-        }
-        area.shown = false;
     }
 
     // Unmapping.
@@ -430,7 +295,7 @@ public final class Areas {
         boolean gone = false;
         try {
             if (area.shown) {
-                hideAndLetGo(area, tables.size());
+                shownBy.hideAll(area);
             }
             gone = true;
         } finally {
@@ -465,11 +330,11 @@ public final class Areas {
                     return result;
                 }
             }
-            AreaResult result = fill(table);
+            AreaResult result = shownBy.fill(table, areas.values());
             synchronized (this) {
                 if (result == AreaResult.DONE) {
                     alignment = smallest;
-                    tables.add(table);
+                    shownBy.add(table);
                 } else {
                     release(table);
                 }
@@ -498,17 +363,14 @@ public final class Areas {
      */
     public void leave(AreaTable table) {
         var _ = alone(() -> {
-            if (!tables.contains(table)) {
+            if (!shownBy.has(table)) {
                 return AreaResult.NOT_MAPPED;
             }
             for (Area area : areas.values()) {
                 table.hide(area);
             }
             synchronized (this) {
-                tables.remove(table);
-                if (tables.isEmpty()) {
-                    areas.values().stream().filter(area -> area.shown).forEach(Areas::letGo);
-                }
+                shownBy.remove(table, areas.values());
                 release(table);
                 alignment = neededAlignment();
             }
@@ -521,33 +383,12 @@ public final class Areas {
         var _ = alone(() -> {
             for (Area area : areas.values()) {
                 if (area.held && area.backing().isRevoked()) {
-                    hideAndLetGo(area, tables.size());
+                    shownBy.hideAll(area);
                     area.shown = true;
                 }
             }
             return AreaResult.DONE;
         });
-    }
-
-    private AreaResult fill(AreaTable table) {
-        List<Area> done = new ArrayList<>();
-        for (Area area : areas.values()) {
-            AreaResult result = area.shown ? AreaResult.DONE : hold(area);
-            if (result == AreaResult.DONE) {
-                result = show(table, area);
-                done.add(area);
-            }
-            if (result != AreaResult.DONE) {
-                for (Area undo : done) {
-                    table.hide(undo);
-                    if (tables.isEmpty()) {
-                        letGo(undo);
-                    }
-                }
-                return result;
-            }
-        }
-        return AreaResult.DONE;
     }
 
     /**
@@ -585,7 +426,7 @@ public final class Areas {
      * @return ranges, sorted
      */
     public synchronized List<IovaRange> ranges() {
-        return Spans.holes(merged, 0, -1);
+        return ranges.holes();
     }
 
     /**
@@ -600,30 +441,11 @@ public final class Areas {
     /**
      * Says where automatic placement may go, in place of what was said before. What is mapped elsewhere stays.
      *
-     * @param ranges none for everywhere; each of two addresses or more, and none over another
+     * @param wanted none for everywhere; each of two addresses or more, and none over another
      * @return REFUSED for a range that is none of these, IN_USE for one that reaches into a reserved range
      */
-    public synchronized AreaResult allow(List<IovaRange> ranges) {
-        for (int i = 0; i < ranges.size(); i++) {
-            IovaRange range = ranges.get(i);
-            if (Long.compareUnsigned(range.first(), range.last()) >= 0) {
-                return AreaResult.REFUSED;
-            }
-        }
-        List<IovaRange> sorted = new ArrayList<>(ranges);
-        sorted.sort((a, b) -> Long.compareUnsigned(a.first(), b.first()));
-        for (int i = 1; i < sorted.size(); i++) {
-            if (Long.compareUnsigned(sorted.get(i).first(), sorted.get(i - 1).last()) <= 0) {
-                return AreaResult.REFUSED;
-            }
-        }
-        for (IovaRange range : sorted) {
-            if (isReserved(range.first(), range.last())) {
-                return AreaResult.IN_USE;
-            }
-        }
-        allowed = List.copyOf(sorted);
-        return AreaResult.DONE;
+    public synchronized AreaResult allow(List<IovaRange> wanted) {
+        return ranges.allow(wanted);
     }
 
     /**
@@ -635,12 +457,7 @@ public final class Areas {
      * @return IN_USE if something is mapped there, or it is allowed
      */
     public synchronized AreaResult reserve(Object owner, long first, long last) {
-        if (isMapped(first, last) || allowed.stream().anyMatch(range -> range.overlaps(first, last))) {
-            return AreaResult.IN_USE;
-        }
-        reserved.computeIfAbsent(owner, _ -> new ArrayList<>()).add(new IovaRange(first, last));
-        mergeReserved();
-        return AreaResult.DONE;
+        return isMapped(first, last) ? AreaResult.IN_USE : ranges.reserve(owner, first, last);
     }
 
     /**
@@ -649,19 +466,7 @@ public final class Areas {
      * @param owner whose ranges they are
      */
     public synchronized void release(Object owner) {
-        if (reserved.remove(owner) != null) {
-            mergeReserved();
-        }
-    }
-
-    private void mergeReserved() {
-        List<IovaRange> all = new ArrayList<>();
-        reserved.values().forEach(all::addAll);
-        merged = Spans.merged(all, 0, -1);
-    }
-
-    private boolean isReserved(long first, long last) {
-        return merged.stream().anyMatch(range -> range.overlaps(first, last));
+        ranges.release(owner);
     }
 
     // Pages.
@@ -683,7 +488,7 @@ public final class Areas {
      */
     public AreaResult largePages(boolean permitted) {
         return aloneAndLocked(() -> {
-            if (!permitted && largePages && !tables.isEmpty() && !areas.isEmpty()) {
+            if (!permitted && largePages && !shownBy.isEmpty() && !areas.isEmpty()) {
                 return AreaResult.REFUSED;
             }
             if (!permitted && largePages && alignment < PAGE_BYTES && !isAligned(PAGE_BYTES)) {
@@ -697,9 +502,7 @@ public final class Areas {
 
     private long neededAlignment() {
         long needed = largePages ? 1 : PAGE_BYTES;
-        for (AreaTable table : tables) {
-            needed = Math.max(needed, Long.lowestOneBit(table.pageSizes()));
-        }
+        needed = Math.max(needed, shownBy.largestSmallestPage());
         for (AreaUser user : users.keySet()) {
             needed = Math.max(needed, user.alignment());
         }

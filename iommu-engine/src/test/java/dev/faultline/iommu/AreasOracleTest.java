@@ -213,7 +213,7 @@ class AreasOracleTest {
 
     private void copy(Areas areas, Model model, Random random, int first, int cells, String at) {
         int to = random.nextInt(CELLS);
-        Areas.Copy copy = areas.copy((long) first * CELL, (long) cells * CELL);
+        AreaCopy copy = areas.copy((long) first * CELL, (long) cells * CELL);
         boolean whole = first + cells <= CELLS;
         for (int i = first; whole && i < first + cells; i++) {
             whole = model.areaOf[i] != 0;

@@ -62,7 +62,7 @@ public final class AccessObject extends IommufdObject {
     public void attach(Call call, int at, String field) throws ErrnoException {
         lock.lock();
         try {
-            move(call.get(at, field, Ioas.class));
+            moveTo(call.u32(at), field);
         } finally {
             lock.unlock();
         }
@@ -81,9 +81,22 @@ public final class AccessObject extends IommufdObject {
         lock.lock();
         try {
             var _ = attached();
-            move(call.get(at, field, Ioas.class));
+            moveTo(call.u32(at), field);
         } finally {
             lock.unlock();
+        }
+    }
+
+    /** To an address space of its own context, whichever the command is given to. */
+    private void moveTo(int id, String field) throws ErrnoException {
+        Ioas to = context.objects().hold(id, Ioas.class);
+        if (to == null) {
+            throw new ErrnoException(Errno.ENOENT, field, "the id of an address space");
+        }
+        try {
+            move(to);
+        } finally {
+            context.objects().letGo(to);
         }
     }
 

@@ -2,6 +2,7 @@ package dev.faultline.iommu.iommufd;
 
 import dev.faultline.ffm.Errno;
 import dev.faultline.ffm.PageFaultLayout;
+import dev.faultline.iommu.AreaCopy;
 import dev.faultline.iommu.AreaResult;
 import dev.faultline.iommu.Areas;
 import dev.faultline.iommu.Areas.Mapped;
@@ -178,7 +179,7 @@ final class IoasCommands {
             throw tooFar("src_iova");
         }
         int access = access(call, 24, 16);
-        Areas.Copy copied = call.get(12, "src_ioas_id", Ioas.class).areas().copy(call.u64(32), call.u64(16));
+        AreaCopy copied = call.get(12, "src_ioas_id", Ioas.class).areas().copy(call.u64(32), call.u64(16));
         AreaErrno.require(copied.result(), "src_iova");
         Areas to = call.get(8, "dst_ioas_id", Ioas.class).areas();
         call.context().process().allocations().take("a mapping");
