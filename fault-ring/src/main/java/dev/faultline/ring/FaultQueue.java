@@ -58,6 +58,9 @@ public final class FaultQueue implements AutoCloseable {
     private volatile boolean closing;
     private boolean closed;
 
+    /** Any thread's to set; a stale one refuses a command. */
+    private volatile CommandHandler commands = CommandHandler.NONE;
+
     private FaultQueue(QueueConfig config) {
         this.config = config;
         this.laneMask = CacheLine.ceilingPowerOfTwo(config.lanes()) - 1;
@@ -170,6 +173,16 @@ public final class FaultQueue implements AutoCloseable {
     }
 
     /**
+     * Says who does what the consumer asks of producers that bring no handler of their own.
+     *
+     * @param handler instead of the one before; at first there is none, and such commands are refused
+     */
+    public void commands(CommandHandler handler) {
+        Arguments.notNull("handler", handler, "a CommandHandler");
+        commands = handler;
+    }
+
+    /**
      * Adds a producer, with a lane of its own.
      *
      * @param allocation groups it may have open at once, 1 or more
@@ -179,7 +192,7 @@ public final class FaultQueue implements AutoCloseable {
      * @throws IllegalStateException if the queue is closed, or has as many producers as it was configured for
      */
     public FaultProducer producer(int allocation, AnswerSink sink) {
-        return producer(allocation, sink, CommandHandler.NONE);
+        return producer(allocation, sink, (opcode, payload, bytes) -> commands.command(opcode, payload, bytes));
     }
 
     /**

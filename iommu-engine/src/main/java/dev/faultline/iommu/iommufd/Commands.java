@@ -51,6 +51,16 @@ final class Commands {
         }
     }
 
+    /** A command that there is. */
+    Command command(int request) {
+        Command command = byNumber[index(request)];
+        if (command == null) {
+            throw new IllegalArgumentException(
+                    "request=0x" + Integer.toHexString(request) + ": allowed a command's number");
+        }
+        return command;
+    }
+
     private static int index(int request) {
         return (request & NUMBER) - BASE;
     }

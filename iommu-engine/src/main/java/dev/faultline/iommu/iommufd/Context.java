@@ -63,6 +63,10 @@ public final class Context {
         return objects;
     }
 
+    Commands commands() {
+        return commands;
+    }
+
     Options options() {
         return options;
     }

@@ -1,6 +1,9 @@
 package dev.faultline.iommu.iommufd;
 
+import dev.faultline.ffm.Errno;
 import dev.faultline.ffm.PageResponseLayout;
+import dev.faultline.ring.FaultConsumer;
+import dev.faultline.ring.FaultFile;
 import dev.faultline.ring.UserMemory;
 
 /**
@@ -31,19 +34,24 @@ final class FaultDescriptor extends OpenFile {
 
     @Override
     long read(UserMemory memory, long buffer, long count) {
-        return fault.file().read(memory, buffer, count);
+        FaultFile file = fault.file();
+        return file == null ? -Errno.EBADFD : file.read(memory, buffer, count);
     }
 
     @Override
     long write(UserMemory memory, long buffer, long count) {
+        FaultFile file = fault.file();
+        if (file == null) {
+            return -Errno.EBADFD;
+        }
         Driver driver = context.driver();
         if (!driver.takesAnswersAtOnce() || count % PageResponseLayout.SIZE != 0) {
-            return fault.file().write(memory, buffer, count);
+            return file.write(memory, buffer, count);
         }
         // A write is one answer after the other, so it may as well be several writes.
         long done = 0;
         while (done < count) {
-            long taken = fault.file().write(memory, buffer + done, PageResponseLayout.SIZE);
+            long taken = file.write(memory, buffer + done, PageResponseLayout.SIZE);
             if (taken < 0) {
                 return done > 0 ? done : taken;
             }
@@ -55,7 +63,13 @@ final class FaultDescriptor extends OpenFile {
 
     @Override
     int poll(int events, long limitNs) {
-        return fault.file().poll(events, limitNs);
+        FaultFile file = fault.file();
+        return file == null ? -Errno.EBADFD : file.poll(events, limitNs);
+    }
+
+    @Override
+    FaultConsumer ring() throws ErrnoException {
+        return fault.ring(new RingCommands(context));
     }
 
     @Override

@@ -1,12 +1,16 @@
 package dev.faultline.iommu.iommufd;
 
+import dev.faultline.ffm.Errno;
+import dev.faultline.ring.CommandHandler;
+import dev.faultline.ring.FaultConsumer;
 import dev.faultline.ring.FaultFile;
 import dev.faultline.ring.FaultQueue;
 import dev.faultline.ring.QueueConfig;
 import dev.faultline.ring.Waiting;
+import org.jspecify.annotations.Nullable;
 
 /**
- * A fault queue: the ring's, read through its file-like door.
+ * A fault queue: the ring's, read through its file-like door, or through the ring if that is asked for before a page table uses it.
  *
  * <p>Threads: any. Held by its descriptor and by the page tables whose faults go here.
  */
@@ -21,7 +25,12 @@ final class FaultObject extends IommufdObject {
     private static final int ENTRIES = 64;
 
     private final FaultQueue queue;
-    private final FaultFile file;
+
+    /** Set once, under this. */
+    private volatile @Nullable FaultFile file;
+
+    /** Under this. */
+    private boolean isRing;
 
     FaultObject() {
         queue = FaultQueue.open(QueueConfig.of(ENTRIES)
@@ -29,15 +38,37 @@ final class FaultObject extends IommufdObject {
                 .withDeadlineNs(0)
                 .withLanes(DEVICES)
                 .withWaiting(Waiting.SPIN_THEN_PARK));
-        file = queue.file();
     }
 
+    /** For page tables: from here on the door is chosen. */
     FaultQueue queue() {
+        var _ = file();
         return queue;
     }
 
+    /** The file-like door, or null if the other is taken. */
+    @Nullable
     FaultFile file() {
+        FaultFile made = file;
+        return made != null ? made : openFile();
+    }
+
+    private synchronized @Nullable FaultFile openFile() {
+        if (file == null && !isRing) {
+            file = queue.file();
+        }
         return file;
+    }
+
+    /** The ring door. */
+    synchronized FaultConsumer ring(CommandHandler commands) throws ErrnoException {
+        if (isRing || file != null) {
+            throw new ErrnoException(
+                    Errno.EBUSY, "fd", "a fault queue that nobody has read, polled or made a page table with");
+        }
+        isRing = true;
+        queue.commands(commands);
+        return queue.consumer();
     }
 
     @Override

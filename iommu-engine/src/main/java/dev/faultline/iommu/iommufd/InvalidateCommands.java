@@ -25,8 +25,7 @@ final class InvalidateCommands {
 
     /** Says how many were done also where it fails. */
     private static void invalidate(Call call) throws ErrnoException {
-        InvalidationEntries entries = new InvalidationEntries(
-                call.memory(), call.u32(DATA_TYPE), call.u64(DATA_UPTR), call.u32(ENTRY_LEN), call.u32(ENTRY_NUM));
+        InvalidationEntries entries = entries(call, 0);
         try {
             run(call, entries);
         } finally {
@@ -35,7 +34,19 @@ final class InvalidateCommands {
         }
     }
 
-    private static void run(Call call, InvalidationEntries entries) throws ErrnoException {
+    /** The program's array, from an entry on. */
+    static InvalidationEntries entries(Call call, int from) {
+        int length = call.u32(ENTRY_LEN);
+        return new InvalidationEntries(
+                call.memory(),
+                call.u32(DATA_TYPE),
+                call.u64(DATA_UPTR) + (long) from * length,
+                length,
+                call.u32(ENTRY_NUM) - from);
+    }
+
+    /** Refuses what is wrong before any entry is looked at. */
+    static void check(Call call) throws ErrnoException {
         call.reserved(RESERVED, "__reserved");
         if (call.u32(ENTRY_NUM) != 0) {
             if (call.u64(DATA_UPTR) == 0) {
@@ -48,11 +59,26 @@ final class InvalidateCommands {
                 throw new ErrnoException(Errno.EINVAL, "entry_num", "0 to " + MOST_ENTRIES);
             }
         }
-        switch (call.get(HWPT_ID, "hwpt_id", IommufdObject.class)) {
-            case HwptNested nested -> nested.domain().invalidate(entries);
-            case Viommu viommu -> viommu.driver().invalidate(entries);
+    }
+
+    static void run(Call call, InvalidationEntries entries) throws ErrnoException {
+        check(call);
+        target(call).invalidate(entries);
+    }
+
+    /** What takes invalidations. */
+    @FunctionalInterface
+    interface Target {
+        void invalidate(InvalidationEntries entries) throws ErrnoException;
+    }
+
+    /** The object whose id the command has. */
+    static Target target(Call call) throws ErrnoException {
+        return switch (call.get(HWPT_ID, "hwpt_id", IommufdObject.class)) {
+            case HwptNested nested -> nested.domain()::invalidate;
+            case Viommu viommu -> viommu.driver()::invalidate;
             default ->
                 throw new ErrnoException(Errno.EINVAL, "hwpt_id", "the id of a nested page table or of a vIOMMU");
-        }
+        };
     }
 }

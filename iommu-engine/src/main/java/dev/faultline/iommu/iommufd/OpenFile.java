@@ -1,6 +1,7 @@
 package dev.faultline.iommu.iommufd;
 
 import dev.faultline.ffm.Errno;
+import dev.faultline.ring.FaultConsumer;
 import dev.faultline.ring.UserMemory;
 import java.lang.foreign.MemorySegment;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -102,6 +103,11 @@ abstract class OpenFile {
      * @param limitNs how long to wait for one: 0 only looks, a negative number waits without limit
      */
     abstract int poll(int events, long limitNs);
+
+    /** The ring behind it, if it is a fault queue's. */
+    FaultConsumer ring() throws ErrnoException {
+        throw new ErrnoException(Errno.ENOTTY);
+    }
 
     /** Whose file it is, if it is of {@code /dev/iommu} itself. */
     Context context() throws ErrnoException {

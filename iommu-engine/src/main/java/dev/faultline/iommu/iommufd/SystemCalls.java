@@ -2,6 +2,7 @@ package dev.faultline.iommu.iommufd;
 
 import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.HeldPages;
+import dev.faultline.ring.FaultConsumer;
 import dev.faultline.ring.UserMemory;
 import java.util.Collections;
 import java.util.List;
@@ -639,6 +640,28 @@ public final class SystemCalls implements AutoCloseable {
         }
         try {
             return file.poll(events, timeoutMs < 0 ? -1 : TimeUnit.MILLISECONDS.toNanos(timeoutMs));
+        } finally {
+            file.letGo();
+        }
+    }
+
+    // ---- rings ----
+
+    /**
+     * Reads a fault queue through its ring instead of its descriptor: reads are posted ahead, answers and {@linkplain RingCommands
+     * commands} go back. Read, write and poll on the descriptor say {@code -EBADFD} from then on.
+     *
+     * @param fd the descriptor of a fault queue that nobody has read, written or polled, or made a page table with
+     * @return the consumer; closing it answers nobody
+     * @throws ErrnoException EBUSY if the queue is used already, ENOTTY for another descriptor, EBADF
+     */
+    public FaultConsumer ring(int fd) throws ErrnoException {
+        OpenFile file = descriptors.hold(fd);
+        if (file == null) {
+            throw new ErrnoException(Errno.EBADF);
+        }
+        try {
+            return file.ring();
         } finally {
             file.letGo();
         }
