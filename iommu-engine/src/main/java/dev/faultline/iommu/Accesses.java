@@ -44,10 +44,15 @@ final class Accesses {
 
     boolean runReady(Station mine, DeviceTranslation translation, PageRequests requests) {
         boolean moved = false;
+        boolean first = true;
         for (int slot = window.oldest(); slot != Window.NONE; ) {
             int next = window.younger(slot);
             if (window.state(slot) == Window.READY) {
-                mine.quiesce();
+                // The step has just begun with one.
+                if (!first) {
+                    mine.quiesce();
+                }
+                first = false;
                 moved |= run(slot, translation, requests);
             }
             slot = next;
@@ -56,39 +61,40 @@ final class Accesses {
     }
 
     private boolean run(int slot, DeviceTranslation through, PageRequests requests) {
+        Window.Slot one = window.at(slot);
         boolean moved = false;
         for (int turn = 0; turn < PAGES_PER_STEP; turn++) {
-            long address = window.address[slot];
+            long address = one.address;
             if (window.behindOlder(slot)) {
                 window.set(slot, Window.BEHIND);
                 window.remember(slot);
                 return moved;
             }
             // What the device has in its TLB is attached: a detach empties it.
-            long translation = through.hit(window.pasid[slot], address, window.rights[slot]);
+            long translation = through.hit(one.pasid, address, one.rights);
             if (translation == 0) {
-                Attachment attachment = attachments.get(window.pasid[slot]);
+                Attachment attachment = attachments.get(one.pasid);
                 if (attachment == null) {
                     end(slot, AccessResult.NOT_ATTACHED);
                     return true;
                 }
-                translation = through.translate(attachment, address, window.rights[slot]);
+                translation = through.translate(attachment, address, one.rights);
                 if (translation < 0) {
                     boolean raised = miss(slot, attachment, translation, requests);
                     return raised || moved;
                 }
             }
-            int bytes = (int) Math.min(window.left[slot], Frames.BYTES - (address & PAGE_OFFSET_MASK));
-            if (!move(slot, Translation.page(translation) | (address & PAGE_OFFSET_MASK), bytes)) {
+            int bytes = (int) Math.min(one.left, Frames.BYTES - (address & PAGE_OFFSET_MASK));
+            if (!move(one, Translation.page(translation) | (address & PAGE_OFFSET_MASK), bytes)) {
                 end(slot, AccessResult.BAD_BUFFER);
                 return true;
             }
             moved = true;
-            faultOver(slot);
-            window.address[slot] = address + bytes;
-            window.bufferOffset[slot] += bytes;
-            window.left[slot] -= bytes;
-            if (window.left[slot] == 0) {
+            faultOver(slot, one);
+            one.address = address + bytes;
+            one.bufferOffset += bytes;
+            one.left -= bytes;
+            if (one.left == 0) {
                 end(slot, AccessResult.OK);
                 return true;
             }
@@ -97,11 +103,11 @@ final class Accesses {
         return true;
     }
 
-    private boolean move(int slot, long physical, int bytes) {
-        MemorySegment buffer = window.buffer[slot];
-        long offset = window.bufferOffset[slot];
+    private boolean move(Window.Slot one, long physical, int bytes) {
+        MemorySegment buffer = one.buffer;
+        long offset = one.bufferOffset;
         try {
-            if ((window.rights[slot] & PERM_WRITE) != 0) {
+            if ((one.rights & PERM_WRITE) != 0) {
                 memory.write(physical, buffer, offset, bytes);
             } else {
                 memory.read(physical, buffer, offset, bytes);
@@ -117,13 +123,13 @@ final class Accesses {
     }
 
     /** The page has come and the access has used it: it may be evicted now. */
-    private void faultOver(int slot) {
-        window.tries[slot] = 0;
-        window.lastLook[slot] = false;
+    private void faultOver(int slot, Window.Slot one) {
+        one.tries = 0;
+        one.lastLook = false;
         window.unwant(slot);
-        if (latency != null && window.raisedAtNs[slot] != 0) {
-            latency.fault(window.clock.nowNs() - window.raisedAtNs[slot]);
-            window.raisedAtNs[slot] = 0;
+        if (latency != null && one.raisedAtNs != 0) {
+            latency.fault(window.clock.nowNs() - one.raisedAtNs);
+            one.raisedAtNs = 0;
         }
     }
 
@@ -142,7 +148,7 @@ final class Accesses {
         if (end != null) {
             TranslationFaultSink told = faults;
             if (told != null) {
-                told.failed(window.pasid[slot], window.address[slot], window.rights[slot], end);
+                told.failed(window.at(slot).pasid, window.at(slot).address, window.at(slot).rights, end);
             }
             end(slot, end);
             return true;
@@ -169,9 +175,9 @@ final class Accesses {
         if (attachment.lane == null) {
             return AccessResult.NO_PAGE_REQUESTS;
         }
-        if (window.lastLook[slot]) {
+        if (window.at(slot).lastLook) {
             return AccessResult.INVALID;
         }
-        return window.tries[slot] >= retryLimit ? AccessResult.UNRESOLVED : null;
+        return window.at(slot).tries >= retryLimit ? AccessResult.UNRESOLVED : null;
     }
 }

@@ -495,8 +495,8 @@ public final class Device implements AutoCloseable {
         int n = window.doneCount();
         for (int i = 0; i < n; i++) {
             int slot = window.firstDone();
-            long userTag = window.userTag[slot];
-            AccessResult result = window.result[slot];
+            long userTag = window.at(slot).userTag;
+            AccessResult result = window.at(slot).result;
             window.release(slot);
             sink.finished(userTag, result);
         }

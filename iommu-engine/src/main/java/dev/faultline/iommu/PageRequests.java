@@ -70,13 +70,13 @@ final class PageRequests {
             accesses.end(slot, end);
             return true;
         }
-        long address = window.address[slot];
+        long address = window.at(slot).address;
         long page = address & Frames.PAGE;
         window.remember(slot);
         if (config.groupPages() > 1) {
             int covering = groups.covering(attachment, page);
             if (covering != Groups.NONE) {
-                window.group[slot] = covering;
+                window.at(slot).group = covering;
                 window.set(slot, Window.WAITING);
                 window.want(slot, Window.wanted(attachment.table().domain(), page));
                 return false;
@@ -92,20 +92,20 @@ final class PageRequests {
             window.set(slot, Window.HELD);
             return false;
         }
-        int rights = PageRequest.carried(attachment.pasid(), window.rights[slot]);
+        int rights = PageRequest.carried(attachment.pasid(), window.at(slot).rights);
         int group = groups.open(attachment, slot, page, pages, rights, ticks);
         counters.add(CounterWords.GROUPS, 1);
-        window.group[slot] = group;
+        window.at(slot).group = group;
         window.set(slot, Window.WAITING);
         if (latency != null) {
-            window.raisedAtNs[slot] = window.clock.nowNs();
+            window.at(slot).raisedAtNs = window.clock.nowNs();
         }
         // Before the request: whoever answers it maps the page only after this, and an eviction after that sees it.
         window.want(slot, Window.wanted(attachment.table().domain(), page));
         Misbehaviour bad = misbehaviour;
         Disaster disaster = bad == null ? null : bad.begin(attachment, groups.openCount() > 1);
         int index = disaster == Disaster.INDEX_REUSED ? groups.anotherThan(group) : group;
-        long left = window.left[slot];
+        long left = window.at(slot).left;
         for (int i = 0; i < pages; i++) {
             // A page request names a page, and a stall the very address.
             long at = stalls ? address : page + (long) i * Frames.BYTES;
@@ -243,7 +243,7 @@ final class PageRequests {
             for (int slot = window.oldest(); slot != Window.NONE; ) {
                 int next = window.younger(slot);
                 if (slot == asked && code != ResponseCode.SUCCESS) {
-                    window.lastLook[slot] = true;
+                    window.at(slot).lastLook = true;
                 }
                 wake(slot, index, slot == asked && !forRoom, end);
                 slot = next;
@@ -257,16 +257,16 @@ final class PageRequests {
     }
 
     private void wake(int slot, int group, boolean counts, @Nullable AccessResult end) {
-        if (window.state(slot) != Window.WAITING || window.group[slot] != group) {
+        if (window.state(slot) != Window.WAITING || window.at(slot).group != group) {
             return;
         }
-        window.group[slot] = Groups.NONE;
+        window.at(slot).group = Groups.NONE;
         if (end != null) {
             accesses.end(slot, end);
             return;
         }
         if (counts) {
-            window.tries[slot]++;
+            window.at(slot).tries++;
         }
         counters.add(CounterWords.RETRIES, 1);
         window.set(slot, Window.READY);
@@ -281,8 +281,8 @@ final class PageRequests {
     private void end(int group, AccessResult how) {
         for (int slot = window.oldest(); slot != Window.NONE; ) {
             int next = window.younger(slot);
-            if (window.state(slot) == Window.WAITING && (group == Groups.NONE || window.group[slot] == group)) {
-                wake(slot, window.group[slot], false, how);
+            if (window.state(slot) == Window.WAITING && (group == Groups.NONE || window.at(slot).group == group)) {
+                wake(slot, window.at(slot).group, false, how);
             }
             slot = next;
         }

@@ -164,8 +164,8 @@ final class Waits {
                     var _ = forMove(SLICE_NS);
                 }
             }
-            result = window.result[slot];
-            stoppedAt = window.address[slot];
+            result = window.at(slot).result;
+            stoppedAt = window.at(slot).address;
             window.release(slot);
         } finally {
             if (enters) {

@@ -3,10 +3,11 @@ package dev.faultline.iommu;
 import dev.faultline.ffm.PaddedBefore;
 import dev.faultline.ring.Clock;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.concurrent.atomic.AtomicLongArray;
 
 /**
- * The accesses a device has under way: slots in parallel arrays, linked from the oldest to the youngest unfinished one.
+ * The accesses a device has under way: slots linked from the oldest to the youngest unfinished one.
  *
  * <p>Threads: the one that has entered the device; {@link #wants} any. Nothing is allocated after construction. The last slot
  * is kept for the blocking read or write, so that these need no room in the window.
@@ -35,34 +36,48 @@ final class Window extends PaddedBefore {
     /** Empty words before and after the wanted pages, which other threads read. */
     private static final int PADDING = 16;
 
-    /** The rights each access needs. */
-    final int[] rights;
+    /** One access. Its fields are those of the thread that has entered the device. */
+    static final class Slot {
+        long address;
+        long left;
+        long bufferOffset;
+        long userTag;
+        /** When its page request was raised; 0 when nobody measures. */
+        long raisedAtNs;
+        /** The rights it needs. */
+        int rights;
 
-    final long[] address;
-    final long[] left;
-    final MemorySegment[] buffer;
-    final long[] bufferOffset;
-    final int[] pasid;
-    final long[] userTag;
-    final AccessResult[] result;
-    /** The group a WAITING slot waits for. */
-    final int[] group;
-    /** Page requests in a row that were answered SUCCESS. */
-    final int[] tries;
-    /** The group was answered INVALID; the page may be there all the same, but is not asked for again. */
-    final boolean[] lastLook;
-    /** When its page request was raised; 0 when nobody measures. */
-    final long[] raisedAtNs;
+        int pasid;
+        /** The group it waits for while it is WAITING. */
+        int group = NONE;
+        /** Page requests in a row that were answered SUCCESS. */
+        int tries;
+        /** The group was answered INVALID; the page may be there all the same, but is not asked for again. */
+        boolean lastLook;
+
+        /** Stays when the access is over, until an access with another takes the slot. */
+        MemorySegment buffer = MemorySegment.NULL;
+
+        AccessResult result = AccessResult.OK;
+
+        private byte state;
+        private int older;
+        private int younger;
+        private long touchedFrom;
+        private int touchedPages;
+
+        private long lastPage() {
+            return (address + left - 1) >>> Frames.SHIFT;
+        }
+    }
 
     /** By which faults are timed. */
     final Clock clock;
 
     final int blocking;
 
-    private final byte[] state;
+    private final Slot[] slots;
     private final int[] count = new int[STATES];
-    private final int[] older;
-    private final int[] younger;
     private int oldest = NONE;
     private int youngest = NONE;
 
@@ -75,8 +90,6 @@ final class Window extends PaddedBefore {
     /** For each unfinished access that has been tried: how many touch pages that hash here. */
     private final int[] touched;
 
-    private final long[] touchedFrom;
-    private final int[] touchedPages;
     private int wide;
 
     /**
@@ -89,35 +102,16 @@ final class Window extends PaddedBefore {
         this.clock = clock;
         int n = slots + 1;
         blocking = slots;
-        rights = new int[n];
-        address = new long[n];
-        left = new long[n];
-        buffer = new MemorySegment[n];
-        bufferOffset = new long[n];
-        pasid = new int[n];
-        userTag = new long[n];
-        result = new AccessResult[n];
-        group = new int[n];
-        tries = new int[n];
-        lastLook = new boolean[n];
-        raisedAtNs = new long[n];
-        state = new byte[n];
-        older = new int[n];
-        younger = new int[n];
+        this.slots = new Slot[n];
+        Arrays.setAll(this.slots, i -> new Slot());
         free = new int[slots];
         done = new int[slots];
         touched = new int[Integer.highestOneBit(n) << 3];
-        touchedFrom = new long[n];
-        touchedPages = new int[n];
         wanted = new AtomicLongArray(n + 2 * PADDING);
         for (int i = 0; i < slots; i++) {
             free[i] = slots - 1 - i;
         }
         freeCount = slots;
-        for (int i = 0; i < n; i++) {
-            buffer[i] = MemorySegment.NULL;
-            result[i] = AccessResult.OK;
-        }
     }
 
     boolean full() {
@@ -128,6 +122,7 @@ final class Window extends PaddedBefore {
         return free[--freeCount];
     }
 
+    @SuppressWarnings("MemorySegmentReferenceEquality") // another object for the same memory is only stored again
     void begin(
             int slot,
             Access access,
@@ -137,35 +132,44 @@ final class Window extends PaddedBefore {
             long bytes,
             int forPasid,
             long tag) {
-        rights[slot] = PageRequest.carried(forPasid, access.rights());
-        address[slot] = from;
-        left[slot] = bytes;
-        buffer[slot] = with;
-        bufferOffset[slot] = withOffset;
-        pasid[slot] = forPasid;
-        userTag[slot] = tag;
-        group[slot] = NONE;
-        tries[slot] = 0;
-        lastLook[slot] = false;
-        raisedAtNs[slot] = 0;
-        older[slot] = youngest;
-        younger[slot] = NONE;
+        Slot one = slots[slot];
+        one.rights = PageRequest.carried(forPasid, access.rights());
+        one.address = from;
+        one.left = bytes;
+        // A reference costs a mark for the collector too, and devices use one buffer again and again.
+        if (one.buffer != with) {
+            one.buffer = with;
+        }
+        one.bufferOffset = withOffset;
+        one.pasid = forPasid;
+        one.userTag = tag;
+        one.group = NONE;
+        one.tries = 0;
+        one.lastLook = false;
+        one.raisedAtNs = 0;
+        one.older = youngest;
+        one.younger = NONE;
         if (youngest == NONE) {
             oldest = slot;
         } else {
-            younger[youngest] = slot;
+            slots[youngest].younger = slot;
         }
         youngest = slot;
         set(slot, READY);
     }
 
+    Slot at(int slot) {
+        return slots[slot];
+    }
+
     byte state(int slot) {
-        return state[slot];
+        return slots[slot].state;
     }
 
     void set(int slot, byte next) {
-        count[state[slot]]--;
-        state[slot] = next;
+        Slot one = slots[slot];
+        count[one.state]--;
+        one.state = next;
         count[next]++;
     }
 
@@ -178,8 +182,8 @@ final class Window extends PaddedBefore {
         if (count[what] == 0) {
             return;
         }
-        for (int slot = oldest; slot != NONE; slot = younger[slot]) {
-            if (state[slot] == what) {
+        for (int slot = oldest; slot != NONE; slot = slots[slot].younger) {
+            if (slots[slot].state == what) {
                 set(slot, READY);
             }
         }
@@ -190,22 +194,25 @@ final class Window extends PaddedBefore {
     }
 
     int younger(int slot) {
-        return younger[slot];
+        return slots[slot].younger;
     }
 
     /** The access is over: its result can be fetched, its page may go, those behind it are tried again. */
     void finish(int slot, AccessResult how) {
-        unlink(slot);
+        Slot one = slots[slot];
+        unlink(one);
         unwant(slot);
-        result[slot] = how;
+        if (one.result != how) {
+            one.result = how;
+        }
         set(slot, DONE);
         if (slot != blocking) {
             int at = doneHead + doneCount++;
             done[at < done.length ? at : at - done.length] = slot;
         }
-        if (touchedPages[slot] != 0) {
-            touch(slot, -1);
-            touchedPages[slot] = 0;
+        if (one.touchedPages != 0) {
+            touch(one, -1);
+            one.touchedPages = 0;
             retry(BEHIND);
         }
     }
@@ -223,7 +230,6 @@ final class Window extends PaddedBefore {
     }
 
     void release(int slot) {
-        buffer[slot] = MemorySegment.NULL;
         set(slot, FREE);
         if (slot != blocking) {
             free[freeCount++] = slot;
@@ -232,10 +238,11 @@ final class Window extends PaddedBefore {
 
     /** Enters a slot that could not be finished among those that younger accesses must not overtake on the same page. */
     void remember(int slot) {
-        if (touchedPages[slot] == 0) {
-            touchedFrom[slot] = address[slot] >>> Frames.SHIFT;
-            touchedPages[slot] = (int) Math.min(Integer.MAX_VALUE, lastPage(slot) - touchedFrom[slot] + 1);
-            touch(slot, 1);
+        Slot one = slots[slot];
+        if (one.touchedPages == 0) {
+            one.touchedFrom = one.address >>> Frames.SHIFT;
+            one.touchedPages = (int) Math.min(Integer.MAX_VALUE, one.lastPage() - one.touchedFrom + 1);
+            touch(one, 1);
         }
     }
 
@@ -244,14 +251,16 @@ final class Window extends PaddedBefore {
         if (slot == oldest) {
             return false;
         }
-        long page = address[slot] >>> Frames.SHIFT;
-        boolean mine = touchedPages[slot] != 0;
-        boolean mineWide = touchedPages[slot] > WIDE_PAGES;
-        if (wide == (mineWide ? 1 : 0) && touched[bucket(pasid[slot], page)] <= (mine && !mineWide ? 1 : 0)) {
+        Slot one = slots[slot];
+        long page = one.address >>> Frames.SHIFT;
+        boolean mine = one.touchedPages != 0;
+        boolean mineWide = one.touchedPages > WIDE_PAGES;
+        if (wide == (mineWide ? 1 : 0) && touched[bucket(one.pasid, page)] <= (mine && !mineWide ? 1 : 0)) {
             return false;
         }
-        for (int other = oldest; other != slot; other = younger[other]) {
-            if (pasid[other] == pasid[slot] && address[other] >>> Frames.SHIFT <= page && page <= lastPage(other)) {
+        for (int at = oldest; at != slot; at = slots[at].younger) {
+            Slot other = slots[at];
+            if (other.pasid == one.pasid && other.address >>> Frames.SHIFT <= page && page <= other.lastPage()) {
                 return true;
             }
         }
@@ -283,32 +292,26 @@ final class Window extends PaddedBefore {
         return false;
     }
 
-    private void unlink(int slot) {
-        int before = older[slot];
-        int after = younger[slot];
-        if (before == NONE) {
-            oldest = after;
+    private void unlink(Slot one) {
+        if (one.older == NONE) {
+            oldest = one.younger;
         } else {
-            younger[before] = after;
+            slots[one.older].younger = one.younger;
         }
-        if (after == NONE) {
-            youngest = before;
+        if (one.younger == NONE) {
+            youngest = one.older;
         } else {
-            older[after] = before;
+            slots[one.younger].older = one.older;
         }
     }
 
-    private long lastPage(int slot) {
-        return (address[slot] + left[slot] - 1) >>> Frames.SHIFT;
-    }
-
-    private void touch(int slot, int by) {
-        if (touchedPages[slot] > WIDE_PAGES) {
+    private void touch(Slot one, int by) {
+        if (one.touchedPages > WIDE_PAGES) {
             wide += by;
             return;
         }
-        for (int i = 0; i < touchedPages[slot]; i++) {
-            touched[bucket(pasid[slot], touchedFrom[slot] + i)] += by;
+        for (int i = 0; i < one.touchedPages; i++) {
+            touched[bucket(one.pasid, one.touchedFrom + i)] += by;
         }
     }
 
