@@ -30,6 +30,11 @@ class ProgramsTest {
     }
 
     @Test
+    void theNestedLinesMendAGuestsTables() {
+        assertEquals("hello" + System.lineSeparator(), output(() -> NestedLines.main(new String[0])));
+    }
+
+    @Test
     void theReadmeShowsProgramsAsTheyAre() throws Exception {
         Matcher shown = SHOWN.matcher(Files.readString(Path.of("../README.md")));
         Set<String> names = new HashSet<>();
@@ -40,7 +45,7 @@ class ProgramsTest {
             String wanted = oneSpaced(shown.group(2));
             assertTrue(oneSpaced(source).contains(wanted), wanted);
         }
-        assertEquals(Set.of("TenLines", "Handlers"), names);
+        assertEquals(Set.of("TenLines", "NestedLines", "Handlers"), names);
     }
 
     @Test
