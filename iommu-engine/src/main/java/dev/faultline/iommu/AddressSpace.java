@@ -165,13 +165,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         enter();
         try {
             Taken changed = new Taken();
-            RadixTable.Outcome outcome = table.protect(first, last, access, changed);
-            if (!changed.isEmpty()) {
-                long epoch = engine.invalidate(changed);
-                if (!siblings.agree(first, last, epoch)) {
-                    throw frames.none("a page table");
-                }
-            }
+            RadixTable.Outcome outcome = siblings.protect(first, last, access, changed);
             if (outcome == RadixTable.Outcome.NO_FRAME) {
                 throw frames.none("a page table");
             }

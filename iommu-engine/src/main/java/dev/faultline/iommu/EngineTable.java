@@ -236,6 +236,8 @@ final class EngineTable implements AreaTable {
     boolean agree(RadixTable as, Areas areas, long first, long last, Taken taken) {
         Leaf mine = new Leaf();
         Leaf theirs = new Leaf();
+        long from = first;
+        long to = last;
         long at = first;
         for (long skip; (skip = radix.nextMapped(at, last)) >= 0; ) {
             at += skip;
@@ -249,6 +251,9 @@ final class EngineTable implements AreaTable {
                 }
                 if (!there || !theirs.covers(mine)) {
                     var _ = radix.unmap(mine.address(), mine.last(), taken, Integer.MAX_VALUE);
+                    // What it said of pages outside of the range has to come back.
+                    from = Long.compareUnsigned(mine.address(), from) < 0 ? mine.address() : from;
+                    to = Long.compareUnsigned(mine.last(), to) > 0 ? mine.last() : to;
                 }
             }
             if (Long.compareUnsigned(end, last) >= 0) {
@@ -256,8 +261,8 @@ final class EngineTable implements AreaTable {
             }
             at = end + 1;
         }
-        at = first;
-        for (long skip; (skip = as.nextMapped(at, last)) >= 0; ) {
+        at = from;
+        for (long skip; (skip = as.nextMapped(at, to)) >= 0; ) {
             at += skip;
             Area area = areas.covering(at);
             long end = area != null ? area.last() : at;
@@ -267,7 +272,7 @@ final class EngineTable implements AreaTable {
                     return false;
                 }
             }
-            if (Long.compareUnsigned(end, last) >= 0) {
+            if (Long.compareUnsigned(end, to) >= 0) {
                 break;
             }
             at = end + 1;

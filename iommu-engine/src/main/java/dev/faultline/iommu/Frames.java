@@ -43,7 +43,7 @@ public final class Frames {
     private final int total;
     private volatile boolean poisonsFreed;
     private final PhysicalMemory physical;
-    private final Allocator allocator = new Allocator() {
+    private Allocator allocator = new Allocator() {
         @Override
         public long allocate() {
             return Frames.this.allocate();
@@ -180,7 +180,12 @@ public final class Frames {
         return physical;
     }
 
-    /** For tables. */
+    /** Tables made from now on take their frames elsewhere. For tests. */
+    void allocator(Allocator next) {
+        allocator = next;
+    }
+
+    /** For tables, and for the pages that are filled in them. */
     Allocator allocator() {
         return allocator;
     }

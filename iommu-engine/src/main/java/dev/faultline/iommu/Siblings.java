@@ -67,6 +67,42 @@ final class Siblings {
         return whole;
     }
 
+    /**
+     * Gives pages other rights, in the others first: where one of them has no room, the first is not changed, and they are made to agree with it
+     * again, for which they have room. Waits until no device uses what was changed.
+     *
+     * @param changed gets the pages whose rights changed in the first
+     */
+    RadixTable.Outcome protect(long from, long last, int rights, Taken changed) {
+        if (others.length == 0) {
+            RadixTable.Outcome alone = first.protect(from, last, rights, changed);
+            var _ = agree(from, last, changed.isEmpty() ? 0 : own.invalidate(changed));
+            return alone;
+        }
+        List<Change> changes = new ArrayList<>();
+        RadixTable.Outcome outcome = RadixTable.Outcome.DONE;
+        lock.lock();
+        try {
+            for (EngineTable other : others) {
+                Taken there = new Taken();
+                if (outcome == RadixTable.Outcome.DONE) {
+                    outcome = other.radix().protect(from, last, rights, there);
+                }
+                if (!there.isEmpty()) {
+                    changes.add(new Change(other, there));
+                }
+            }
+            if (outcome == RadixTable.Outcome.DONE) {
+                outcome = first.protect(from, last, rights, changed);
+            }
+            var _ = agree(from, last, changes);
+        } finally {
+            lock.unlock();
+        }
+        await(changes, changed.isEmpty() ? 0 : own.invalidate(changed));
+        return outcome;
+    }
+
     /** Invalidates what was taken out of a range, of the first and then of the others, waits, and frees it. */
     void release(Taken taken, long from, long last) {
         if (others.length == 0) {

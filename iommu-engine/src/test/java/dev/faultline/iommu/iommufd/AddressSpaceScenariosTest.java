@@ -147,7 +147,7 @@ class AddressSpaceScenariosTest {
         assertEquals(0, p.unmap(a, 0, MOST));
         assertEquals(0, unmapped());
         for (int i = 0; i < 4; i++) {
-            assertEquals(0, p.map(a, ARENA, X + i * 16 * PAGE, 8 * PAGE));
+            assertEquals(0, p.map(a, ARENA, X + i * 16L * PAGE, 8 * PAGE));
         }
         assertEquals(0, p.unmap(a, X, 64 * PAGE));
         assertEquals(32 * PAGE, unmapped());
