@@ -1,5 +1,6 @@
 package dev.faultline.iommu.iommufd;
 
+import dev.faultline.ring.FaultQueue;
 import dev.faultline.ring.UserMemory;
 
 /** The descriptor of a vEVENTQ. It keeps its context open; events go on filling the queue once it is closed. */
@@ -37,6 +38,11 @@ final class EventDescriptor extends OpenFile {
     @Override
     int poll(int events, long limitNs) {
         return queue.poll(events, limitNs);
+    }
+
+    @Override
+    EventRing events(FaultQueue ring, int unread) throws ErrnoException {
+        return EventRing.of(context, queue, ring, unread);
     }
 
     @Override

@@ -29,7 +29,7 @@ final class EventQueue extends IommufdObject {
     private static final long LONGEST_SLEEP_NS = TimeUnit.DAYS.toNanos(1);
 
     /** An event, or the header of lost ones, which has no data. */
-    private static final class Event {
+    static final class Event {
         final int sequence;
         final byte @Nullable [] data;
 
@@ -132,6 +132,9 @@ final class EventQueue extends IommufdObject {
 
     /** As many whole events as fit; the descriptor's read. */
     long read(UserMemory memory, long buffer, long count) {
+        if (hasSink()) {
+            return -Errno.EBADFD;
+        }
         if (count < HEADER) {
             return -Errno.EINVAL;
         }
@@ -164,7 +167,9 @@ final class EventQueue extends IommufdObject {
         return data == null || memory.copyOut(MemorySegment.ofArray(data), to + HEADER) == data.length;
     }
 
-    private @Nullable Event fetch() {
+    /** The first event, which the caller finishes or restores; null if there is none. */
+    @Nullable
+    Event fetch() {
         lock.lock();
         try {
             return events.poll();
@@ -174,7 +179,7 @@ final class EventQueue extends IommufdObject {
     }
 
     /** Puts an event back that could not be read. A header of lost ones is told anew only if nothing newer says it by a jump. */
-    private void restore(Event event) {
+    void restore(Event event) {
         lock.lock();
         try {
             if (!event.isLost() || events.isEmpty()) {
@@ -185,7 +190,8 @@ final class EventQueue extends IommufdObject {
         }
     }
 
-    private void finish(Event event) {
+    /** An event was read. */
+    void finish(Event event) {
         if (!event.isLost()) {
             lock.lock();
             try {
@@ -197,6 +203,9 @@ final class EventQueue extends IommufdObject {
     }
 
     int poll(int wanted, long limitNs) {
+        if (hasSink()) {
+            return -Errno.EBADFD;
+        }
         int there = wanted & (OpenFile.POLLIN | OpenFile.POLLRDNORM);
         lock.lock();
         try {
@@ -216,11 +225,34 @@ final class EventQueue extends IommufdObject {
         }
     }
 
-    /** Whether somebody reports to another place; null ends that. */
-    void sink(@Nullable EventSink to) {
+    /** Has somebody else read; false if somebody does so already. */
+    boolean takeBy(EventSink reader) {
         lock.lock();
         try {
-            sink = to;
+            if (sink != null) {
+                return false;
+            }
+            sink = reader;
+            return true;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** The descriptor is read again. */
+    void giveBack() {
+        lock.lock();
+        try {
+            sink = null;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private boolean hasSink() {
+        lock.lock();
+        try {
+            return sink != null;
         } finally {
             lock.unlock();
         }

@@ -2,6 +2,7 @@ package dev.faultline.iommu.iommufd;
 
 import dev.faultline.ffm.Errno;
 import dev.faultline.ring.FaultConsumer;
+import dev.faultline.ring.FaultQueue;
 import dev.faultline.ring.UserMemory;
 import java.lang.foreign.MemorySegment;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -106,6 +107,11 @@ abstract class OpenFile {
 
     /** The ring behind it, if it is a fault queue's. */
     FaultConsumer ring() throws ErrnoException {
+        throw new ErrnoException(Errno.ENOTTY);
+    }
+
+    /** Has events go to a ring, if it is a vEVENTQ's. */
+    EventRing events(FaultQueue ring, int unread) throws ErrnoException {
         throw new ErrnoException(Errno.ENOTTY);
     }
 

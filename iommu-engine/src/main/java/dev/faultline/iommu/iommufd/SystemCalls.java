@@ -3,6 +3,7 @@ package dev.faultline.iommu.iommufd;
 import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.HeldPages;
 import dev.faultline.ring.FaultConsumer;
+import dev.faultline.ring.FaultQueue;
 import dev.faultline.ring.UserMemory;
 import java.util.Collections;
 import java.util.List;
@@ -662,6 +663,29 @@ public final class SystemCalls implements AutoCloseable {
         }
         try {
             return file.ring();
+        } finally {
+            file.letGo();
+        }
+    }
+
+    /**
+     * Has the events of a vEVENTQ go to a ring instead of its descriptor, each to a read that was posted ahead.
+     *
+     * @param fd the descriptor of a vEVENTQ
+     * @param ring where they go, beside faults or by themselves; its largest group has 4 requests or more
+     * @param unread events that may be on the ring and not answered; further ones wait in the vEVENTQ, up to its depth
+     * @return what to close to read by descriptor again; until then that says {@code -EBADFD}
+     * @throws ErrnoException EBUSY if they go to a ring already, ENOTTY for another descriptor, EBADF
+     * @throws IllegalArgumentException if the ring's groups are too small, or {@code unread} is no allocation of it
+     * @throws IllegalStateException if the ring is closed, or has as many producers as it was configured for
+     */
+    public EventRing events(int fd, FaultQueue ring, int unread) throws ErrnoException {
+        OpenFile file = descriptors.hold(fd);
+        if (file == null) {
+            throw new ErrnoException(Errno.EBADF);
+        }
+        try {
+            return file.events(ring, unread);
         } finally {
             file.letGo();
         }
