@@ -35,6 +35,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
     private final PageTable pageTable;
     private final Areas areas = new Areas();
     private final Siblings siblings;
+    private final DirectRegions direct;
     private final Frames frames;
     private final Stations stations;
     private final int number;
@@ -57,6 +58,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         this.table = engine.radix();
         this.pageTable = engine.table();
         this.siblings = new Siblings(iommu, engine, areas);
+        this.direct = new DirectRegions(iommu, areas);
         AreaResult joined = areas.join(engine);
         if (joined != AreaResult.DONE) {
             throw new IllegalStateException("an empty map refuses a page table: " + joined);
@@ -452,10 +454,10 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
     }
 
     /**
-     * Keeps regions free of mappings for an attachment.
+     * Keeps regions free of mappings for an attachment, and maps direct ones one to one.
      *
      * @throws IllegalStateException if something is mapped in one; nothing is changed
-     * @throws IllegalArgumentException if one lies partly outside of the input range
+     * @throws IllegalArgumentException if one lies partly outside of the input range, or a direct one where there is no memory
      */
     void reserve(Attachment owner, List<ReservedRegion> regions) {
         for (ReservedRegion region : regions) {
@@ -465,14 +467,18 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
                         + format.canonicalRule());
             }
         }
-        reserved.add(owner, regions);
         enter();
         try {
-            for (ReservedRegion region : regions) {
-                if (format.canonical(region.first()) && table.nextMapped(region.first(), region.last()) >= 0) {
-                    reserved.remove(owner);
-                    throw new IllegalStateException(
-                            "reserved=" + region + ": something is mapped there: unmap it first");
+            boolean done = false;
+            try {
+                reserved.add(owner, regions);
+                for (ReservedRegion region : regions) {
+                    reserve(owner, region);
+                }
+                done = true;
+            } finally {
+                if (!done) {
+                    unreserve(owner);
                 }
             }
         } finally {
@@ -480,9 +486,24 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         }
     }
 
+    private void reserve(Attachment owner, ReservedRegion region) {
+        boolean free;
+        if (region.kind() == ReservedRegion.Kind.DIRECT) {
+            free = direct.map(owner, region);
+        } else {
+            free = (!format.canonical(region.first()) || table.nextMapped(region.first(), region.last()) < 0)
+                    && areas.reserve(owner, region.first(), region.last()) == AreaResult.DONE;
+        }
+        if (!free) {
+            throw new IllegalStateException("reserved=" + region + ": something is mapped there: unmap it first");
+        }
+    }
+
     /** Reserves no more for an attachment. */
     void unreserve(Attachment owner) {
         reserved.remove(owner);
+        areas.release(owner);
+        direct.unmap(owner);
     }
 
     private void refuseReserved(long first, long last) {

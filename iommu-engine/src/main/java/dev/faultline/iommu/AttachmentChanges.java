@@ -97,15 +97,17 @@ final class AttachmentChanges {
         if (fresh.pasid() != FaultProducer.NO_PASID || regions.isEmpty() || table.kind() == PageTable.Kind.IDENTITY) {
             return;
         }
-        for (ReservedRegion region : regions) {
-            if (region.kind() == ReservedRegion.Kind.DIRECT) {
-                throw new IllegalArgumentException(device + " has the region " + region
-                        + ": allowed on tables that translate nothing, for it has to reach it");
-            }
-        }
         AddressSpace space = table.space();
         if (space != null) {
             space.reserve(fresh, regions);
+            return;
+        }
+        for (ReservedRegion region : regions) {
+            if (region.kind() == ReservedRegion.Kind.DIRECT) {
+                throw new IllegalArgumentException(device + " has the region " + region
+                        + ": allowed on tables of address spaces, and on those that translate nothing, for it"
+                        + " has to reach it");
+            }
         }
     }
 

@@ -16,7 +16,10 @@ public record ReservedRegion(long first, long last, Kind kind) {
     public enum Kind {
         /** Nothing may be mapped there while the device is attached. */
         RESERVED,
-        /** The device has to reach it at its physical address, so it can be attached to nothing but {@link Iommu#identity}. */
+        /**
+         * The device has to reach it at its physical address: an address space maps it one to one while the device is attached to it as
+         * a whole, and nothing else may be mapped there. Of other page tables only {@link Iommu#identity} will do.
+         */
         DIRECT
     }
 

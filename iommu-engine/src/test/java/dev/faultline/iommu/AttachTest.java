@@ -219,7 +219,7 @@ class AttachTest {
     }
 
     @Test
-    void aDirectRegionIsReachedOnlyThroughIdentity() {
+    void aDirectRegionIsMappedOneToOneForTheDeviceThatHasIt() {
         ReservedRegion direct = new ReservedRegion(0x10_0000L, 0x10_ffffL, ReservedRegion.Kind.DIRECT);
         assertThrows(
                 IllegalArgumentException.class,
@@ -228,12 +228,57 @@ class AttachTest {
                                 direct, new ReservedRegion(0x10_1000L, 0x10_1fffL, ReservedRegion.Kind.RESERVED)));
         try (Rig rig = Rig.open()) {
             Device device = rig.iommu.device(DeviceConfig.plain("d").withReserved(direct));
-            assertThrows(IllegalArgumentException.class, () -> device.attach(rig.space));
             assertThrows(IllegalArgumentException.class, () -> device.attach(rig.iommu.blocked()));
             Attachment attachment = device.attach(rig.iommu.identity());
             device.write(0x10_0000L, rig.bytes(8, 1));
-            assertThrows(IllegalArgumentException.class, () -> attachment.replace(rig.space));
+            assertTrue(rig.space.zero(0x10_3000L));
+            assertThrows(IllegalStateException.class, () -> attachment.replace(rig.space), "a page is there");
             assertTrue(attachment.isAttached());
+            assertTrue(rig.space.unmap(0x10_3000L, PAGE));
+            PageTable other = rig.space.addTable(TableFormat.ARM_4K_STAGE_1, null);
+            Attachment mapped = attachment.replace(rig.space);
+            MemorySegment back = rig.arena.allocate(8);
+            device.read(0x10_0000L, back);
+            assertEquals(-1, back.mismatch(rig.bytes(8, 1)), "the same memory");
+            assertThrows(IllegalArgumentException.class, () -> rig.space.zero(0x10_3000L));
+            assertEquals(
+                    AreaResult.BUSY,
+                    rig.space.areas().unmap(0x10_0000L, 0x1_0000L).result());
+            Device second = rig.iommu.device(DeviceConfig.plain("e").withReserved(direct));
+            Attachment too = second.attach(other);
+            mapped.detach();
+            second.read(0x10_0000L, back);
+            too.detach();
+            assertFalse(rig.space.isMapped(0x10_0000L));
+            assertTrue(rig.space.zero(0x10_3000L));
+            second.close();
+            Device far = rig.iommu.device(DeviceConfig.plain("f")
+                    .withReserved(new ReservedRegion(1L << 44, (1L << 44) + PAGE - 1, ReservedRegion.Kind.DIRECT)));
+            assertThrows(IllegalArgumentException.class, () -> far.attach(rig.space), "no memory is there");
+        }
+    }
+
+    @Test
+    void aReservedRegionKeepsRangesOut() {
+        ReservedRegion window = new ReservedRegion(0xfee0_0000L, 0xfeef_ffffL, ReservedRegion.Kind.RESERVED);
+        try (Rig rig = Rig.open()) {
+            long frame = rig.iommu.frames().allocate();
+            Areas areas = rig.space.areas();
+            Device device = rig.iommu.device(DeviceConfig.plain("d").withReserved(window));
+            Backing memory = rig.iommu.memory(frame, PAGE);
+            assertEquals(
+                    AreaResult.DONE,
+                    areas.map(memory, 0, PAGE, PERM_READ, 0xfee0_1000L).result());
+            assertThrows(IllegalStateException.class, () -> device.attach(rig.space));
+            assertEquals(AreaResult.DONE, areas.unmapAll().result());
+            Attachment attachment = device.attach(rig.space);
+            assertEquals(
+                    AreaResult.RESERVED,
+                    areas.map(memory, 0, PAGE, PERM_READ, 0xfee0_1000L).result());
+            assertEquals(2, areas.ranges().size(), "before and after it, in the lower half");
+            attachment.detach();
+            assertEquals(1, areas.ranges().size());
+            rig.iommu.frames().free(frame);
         }
     }
 
