@@ -25,7 +25,7 @@ final class EngineViommu implements VirtualIommu {
 
     private static final int LEAF = 1;
     private static final int PASID_VALID = 1 << 1;
-    private static final int ALL = 1 << 2;
+    static final int ALL = 1 << 2;
 
     private static final int MOST_PASID = (1 << 20) - 1;
     private static final long PAGE = 4096;
@@ -42,6 +42,18 @@ final class EngineViommu implements VirtualIommu {
 
     OptionalLong virtualId(EngineDevice device) {
         return viommu.virtualId(device);
+    }
+
+    /** An invalidation, of every PASID. */
+    static byte[] entry(int flags, long virtualId, long address, long pages) {
+        byte[] entry = new byte[ENTRY_BYTES];
+        var _ = ByteBuffer.wrap(entry)
+                .order(ByteOrder.nativeOrder())
+                .putInt(0, flags)
+                .putLong(8, virtualId)
+                .putLong(16, address)
+                .putLong(24, pages);
+        return entry;
     }
 
     @Override

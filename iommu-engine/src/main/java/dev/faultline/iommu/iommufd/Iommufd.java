@@ -164,7 +164,16 @@ public final class Iommufd implements AutoCloseable {
         return answer.applyAsLong(scratch);
     }
 
-    private void destroy(int id) {
+    /** Reads from a descriptor. */
+    synchronized byte[] read(int from, int most) {
+        int got = (int) calls.read(from, Scratch.ADDRESS + Scratch.DATA, most);
+        if (got < 0) {
+            throw new IommufdException(-got, "read", "fd", Integer.toString(from), "a descriptor that can be read");
+        }
+        return scratch.data(got);
+    }
+
+    void destroy(int id) {
         int _ = run(new Request("IOMMU_DESTROY", 0x3b80, 8).u32("id", 4, id), answer -> 0);
     }
 
@@ -501,6 +510,58 @@ public final class Iommufd implements AutoCloseable {
          */
         public PageTableBuilder nested(Device device) {
             return new PageTableBuilder(device, id);
+        }
+
+        /**
+         * Has a device forget what the guest changed in its page table.
+         *
+         * @param virtualId the guest's id of the device
+         * @param address the first page, as the guest's table translates it: a multiple of 4096
+         * @param bytes how far: a positive multiple of 4096
+         * @throws IommufdException EIO if the guest has no such device
+         */
+        public void invalidate(long virtualId, long address, long bytes) {
+            forget(virtualId, 0, address, (bytes + PAGE - 1) / PAGE);
+        }
+
+        /**
+         * Has a device forget everything it knows of the guest's page tables.
+         *
+         * @param virtualId the guest's id of the device
+         * @throws IommufdException EIO if the guest has no such device
+         */
+        public void invalidateAll(long virtualId) {
+            forget(virtualId, EngineViommu.ALL, 0, 0);
+        }
+
+        private void forget(long virtualId, int flags, long address, long pages) {
+            Request request = new Request("IOMMU_HWPT_INVALIDATE", 0x3b8d, 32)
+                    .u32("hwpt_id", 4, id)
+                    .u64("data_uptr", 8, Scratch.ADDRESS + Scratch.DATA)
+                    .u32("data_type", 16, EngineDriver.VIOMMU_TYPE)
+                    .u32("entry_len", 20, EngineViommu.ENTRY_BYTES)
+                    .u32("entry_num", 24, 1);
+            byte[] entry = EngineViommu.entry(flags, virtualId, address, pages);
+            synchronized (Iommufd.this) {
+                scratch.data(entry);
+                int _ = Iommufd.this.run(request, answer -> 0);
+            }
+        }
+
+        /**
+         * Makes a queue of events: of accesses of the guest's devices that end because an address is not translated.
+         *
+         * @param depth how many it keeps unread, 1 to 524288; further ones are lost, and that shows
+         * @return the queue; one at a time
+         */
+        public GuestEvents events(int depth) {
+            long both = runLong(
+                    new Request("IOMMU_VEVENTQ_ALLOC", 0x3b93, 32)
+                            .u32("viommu_id", 8, id)
+                            .u32("type", 12, EngineDriver.VIOMMU_TYPE)
+                            .u32("veventq_depth", 16, depth),
+                    answer -> (long) answer.u32(24) << Integer.SIZE | answer.u32(20));
+            return new GuestEvents(Iommufd.this, (int) both, (int) (both >>> Integer.SIZE));
         }
 
         /** Destroys it. */

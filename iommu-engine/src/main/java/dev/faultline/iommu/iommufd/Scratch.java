@@ -47,4 +47,9 @@ final class Scratch {
     void data(byte[] from) {
         MemorySegment.copy(MemorySegment.ofArray(from), 0, memory, DATA, from.length);
     }
+
+    /** Data from where structures point to. */
+    byte[] data(int bytes) {
+        return memory.asSlice(DATA, bytes).toArray(ValueLayout.JAVA_BYTE);
+    }
 }

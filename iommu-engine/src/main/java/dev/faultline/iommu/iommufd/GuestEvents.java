@@ -1,0 +1,81 @@
+package dev.faultline.iommu.iommufd;
+
+import dev.faultline.iommu.AccessResult;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Events of a guest's IOMMU: the kernel's vEVENTQ with its descriptor.
+ *
+ * <p>Threads: any. Ownership: closed before the guest's IOMMU.
+ */
+public final class GuestEvents implements AutoCloseable {
+    private static final int HEADER = 8;
+
+    private final Iommufd program;
+    private final int id;
+    private final int fd;
+
+    GuestEvents(Iommufd program, int id, int fd) {
+        this.program = program;
+        this.id = id;
+        this.fd = fd;
+    }
+
+    /**
+     * An access of a guest's device that ended.
+     *
+     * @param sequence its number: a jump says how many were lost between
+     * @param virtualId the guest's id of the device
+     * @param pasid the PASID, or -1
+     * @param address the first byte that was not moved
+     * @param why how it ended; null if this stands for lost events, the newest of which had this number
+     */
+    public record Event(
+            int sequence,
+            long virtualId,
+            int pasid,
+            long address,
+            @Nullable AccessResult why) {}
+
+    /**
+     * Takes the oldest event.
+     *
+     * @return the event, or null if there is none
+     * @throws IommufdException EBADFD if they go to a ring
+     */
+    public @Nullable Event read() {
+        ByteBuffer got = ByteBuffer.wrap(program.read(fd, HEADER + EngineViommu.EVENT_BYTES))
+                .order(ByteOrder.nativeOrder());
+        if (got.capacity() == 0) {
+            return null;
+        }
+        int sequence = got.getInt(Integer.BYTES);
+        if (got.capacity() == HEADER) {
+            return new Event(sequence, 0, -1, 0, null);
+        }
+        return new Event(
+                sequence,
+                got.getLong(HEADER + 8),
+                got.getInt(HEADER + 4),
+                got.getLong(HEADER + 16),
+                AccessResult.values()[got.getInt(HEADER)]);
+    }
+
+    /**
+     * Its descriptor, for {@link SystemCalls#events} and others.
+     *
+     * @return the number
+     */
+    public int fd() {
+        return fd;
+    }
+
+    /** Closes its descriptor and destroys it; what lies unread is gone. */
+    @Override
+    public void close() {
+        int _ = program.calls().close(fd);
+        program.destroy(id);
+    }
+}
