@@ -314,6 +314,23 @@ class EngineDriverTest {
     }
 
     @Test
+    void scenario166ADeviceBehindAnotherIommu() throws Exception {
+        Guest guest = new Guest("a", 0x99);
+        try (EngineDriver elsewhere = EngineDriver.open(IommuConfig.small())) {
+            DeviceObject other = elsewhere.device(DeviceConfig.pri("b")).bind(p.calls, p.fd);
+            assertEquals(-Errno.EINVAL, p.allocVdevice(guest.viommu, other.id(), 0x98));
+            assertEquals(
+                    -Errno.EINVAL,
+                    p.allocNested(0, other.id(), guest.viommu, 0, EngineDriver.VTD_S1, 0, 0, 0, 0, 48, 0));
+            assertEquals(
+                    -Errno.EINVAL,
+                    p.allocNested(0, other.id(), guest.parent, 0, EngineDriver.VTD_S1, 0, 0, 0, 0, 48, 0));
+            other.unbind();
+        }
+        unbind(guest.bound);
+    }
+
+    @Test
     void whatVtdWouldNotTakeIsRefusedAtTheAttach() throws Exception {
         map(IOVA, 0, 15);
         Guest guest = new Guest("a", 0x99);

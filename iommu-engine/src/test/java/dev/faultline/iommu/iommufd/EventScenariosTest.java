@@ -242,6 +242,32 @@ class EventScenariosTest {
     }
 
     @Test
+    void scenario229EventsNeverCrossQueues() {
+        int[][] queues = new int[10][];
+        Program.Device[] devices = new Program.Device[10];
+        int parent = p.table(NEST_PARENT, d1, ioas);
+        for (int i = 0; i < queues.length; i++) {
+            devices[i] = p.device(ioas, 0);
+            int of = p.viommu(devices[i], parent);
+            int fault = p.faults()[1];
+            int through = p.nested(0, devices[i], of, 0);
+            var _ = p.vdevice(of, devices[i], VIRTUAL_ID);
+            assertEquals(0, p.replace(devices[i], through));
+            queues[i] = new int[] {p.events(of, 4)[1], fault};
+            assertEquals(0, p.allocEvents(0, of, 1, 4, 0));
+        }
+        for (int i = 0; i < queues.length; i++) {
+            for (int times = 0; times <= i % 3; times++) {
+                assertEquals(0, p.event(devices[i]));
+            }
+        }
+        for (int i = 0; i < queues.length; i++) {
+            assertEquals(i % 3 + 1, read(queues[i][0], 256).length);
+            assertEquals(0, p.calls.read(queues[i][1], ARENA, 40));
+        }
+    }
+
+    @Test
     void theContextLivesWithItsDescriptor() {
         int fd = p.events(viommu, 2)[1];
         report(1);
