@@ -449,10 +449,12 @@ public final class FaultFile implements AutoCloseable {
     private void collect() {
         arrived.clear();
         int before;
+        int lookedAfter = 0;
         do {
             before = arrived.size();
             consumer.poll(arrival, Integer.MAX_VALUE);
-            if (arrived.size() - before >= queue.config().entries()) {
+            if (arrived.size() - lookedAfter >= queue.config().entries()) {
+                lookedAfter = arrived.size();
                 // A lane may have had more groups than reads: its producer gives it reads again, or it is done here.
                 for (Lane lane : queue.lanes()) {
                     if (lane != null) {
@@ -491,22 +493,30 @@ public final class FaultFile implements AutoCloseable {
     }
 
     /**
+     * Has groups revoked while no read or write is under way, as the kernel's mutex does: a write has answered before, or finds its cookie
+     * gone. Whoever calls this has entered the lane, which nobody waits for who holds the mutex.
+     */
+    void whileNobodyIsIn(Runnable revoking) {
+        mutex.lock();
+        try {
+            revoking.run();
+        } finally {
+            mutex.unlock();
+        }
+    }
+
+    /**
      * Puts groups that are to be revoked in the kernel's order: those that no read has taken first, the newest first, then those that were
-     * read, by cookie.
+     * read, by cookie. Under the mutex.
      *
      * @param byAge the ring's cookies of groups of one lane, the oldest first
      */
     int[] inOrderOfRevoking(int[] byAge) {
         Map<Integer, Integer> read = new HashMap<>();
-        mutex.lock();
-        try {
-            for (int cookie = 0; cookie < ringCookies.length; cookie++) {
-                if (ringCookies[cookie] != 0) {
-                    read.put(ringCookies[cookie], cookie);
-                }
+        for (int cookie = 0; cookie < ringCookies.length; cookie++) {
+            if (ringCookies[cookie] != 0) {
+                read.put(ringCookies[cookie], cookie);
             }
-        } finally {
-            mutex.unlock();
         }
         return IntStream.range(0, byAge.length)
                 .boxed()

@@ -559,33 +559,41 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
         Arguments.notNull("tags", tags, "a LongPredicate");
         Arguments.notNull("why", why, "an AutoAnswer");
         gate.checkEntered("revoke");
-        // What the consumer has answered by now counts as answered.
-        gate.runTasks();
-        int n = 0;
-        if (!closed) {
-            var _ = takeSubmissions(false);
-            long before = counts.auto(why);
-            for (int cookie : revocable(tags)) {
-                revoke(cookies.slot(cookie), why);
-            }
-            n = (int) (counts.auto(why) - before);
-            for (int slot = table.firstAssembling(); slot != NONE; ) {
-                int next = table.nextAssembling(slot);
-                if (tags.test(table.tag(slot))) {
-                    table.unlinkAssembling(slot);
-                    drop(slot, DropRule.ABANDONED);
-                }
-                slot = next;
-            }
-            publish();
+        FaultFile file = queue.fileDoor();
+        long before = counts.auto(why);
+        if (file == null) {
+            revokeHere(tags, why, null);
+        } else {
+            file.whileNobodyIsIn(() -> revokeHere(tags, why, file.isShut() ? null : file));
         }
+        int n = (int) (counts.auto(why) - before);
         tellUntold();
         return n;
     }
 
+    private void revokeHere(LongPredicate tags, AutoAnswer why, @Nullable FaultFile file) {
+        // What the consumer has answered by now counts as answered.
+        gate.runTasks();
+        if (closed) {
+            return;
+        }
+        var _ = takeSubmissions(false);
+        for (int cookie : revocable(tags, file)) {
+            revoke(cookies.slot(cookie), why);
+        }
+        for (int slot = table.firstAssembling(); slot != NONE; ) {
+            int next = table.nextAssembling(slot);
+            if (tags.test(table.tag(slot))) {
+                table.unlinkAssembling(slot);
+                drop(slot, DropRule.ABANDONED);
+            }
+            slot = next;
+        }
+        publish();
+    }
+
     /** The cookies of the open groups with certain tags, in the order of revoking. */
-    private int[] revocable(LongPredicate tags) {
-        FaultFile file = queue.fileDoor();
+    private int[] revocable(LongPredicate tags, @Nullable FaultFile file) {
         int[] found = new int[table.used()];
         int[] count = {0};
         IntConsumer note = slot -> {
@@ -593,7 +601,7 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
                 found[count[0]++] = table.cookie(slot);
             }
         };
-        if (file == null || file.isShut()) {
+        if (file == null) {
             table.forEachOpen(note);
             return Arrays.copyOf(found, count[0]);
         }

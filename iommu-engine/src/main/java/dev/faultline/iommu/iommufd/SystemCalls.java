@@ -187,8 +187,8 @@ public final class SystemCalls implements AutoCloseable {
             return -Errno.ENOENT;
         }
         try {
-            int fd = descriptors.reserve(0, (flags & O_CLOEXEC) != 0);
             allocations.take("a context");
+            int fd = descriptors.reserve(0, (flags & O_CLOEXEC) != 0);
             int kept = (flags & ~O_CLOEXEC) | O_LARGEFILE;
             Context context = new Context(this, driver, commands, kept);
             contexts.add(context);
