@@ -321,6 +321,7 @@ final class ReplayCommand implements Callable<Integer> {
                 .put("verified_bytes", r.verifiedBytes())
                 .put("stored_bytes", r.storedBytes())
                 .put("restarts", r.restarts())
+                .put("device_tlb_time_outs", r.tlbTimeOuts())
                 .put("pages_touched", r.pages());
         Counters k = r.counters();
         rate(node.putObject("device_tlb"), k.deviceTlbHits(), k.deviceTlbMisses());
@@ -407,6 +408,9 @@ final class ReplayCommand implements Callable<Integer> {
                 r.faultStream() ? "" : String.format(Locale.ROOT, "; %,d touched", r.pages()));
         if (r.restarts() > 0) {
             t.row("started again", "%,d accesses, for the deadline answered them", r.restarts());
+        }
+        if (r.tlbTimeOuts() > 0) {
+            t.row("TLB time-outs", "%,d invalidations not answered, after each a reset", r.tlbTimeOuts());
         }
         if (r.recorded() > 0) {
             t.row("recorded", "%,d groups", r.recorded());

@@ -6,6 +6,8 @@ import dev.faultline.iommu.AccessResult;
 import dev.faultline.iommu.AccessSink;
 import dev.faultline.iommu.Device;
 import dev.faultline.iommu.Disaster;
+import dev.faultline.iommu.InvalidateRequest;
+import dev.faultline.ring.FaultProducer;
 import dev.faultline.ring.Result;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -81,6 +83,10 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
     private @Nullable String refused;
     /** The device does nothing more before it is reset. */
     private boolean resets;
+    /** What the driver has asked the device's TLB to forget, and waits for. */
+    private @Nullable InvalidateRequest invalidation;
+
+    private long tlbTimeOuts;
 
     /**
      * Replays on a device.
@@ -152,6 +158,12 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
         if (disaster != null && device.counters().groups() >= nextDisaster) {
             device.misbehave(disaster);
             nextDisaster = device.counters().groups() + GROUPS_PER_DISASTER;
+            if (disaster == Disaster.DEVICE_TLB_TIMEOUT && invalidation == null) {
+                invalidation = device.ats().invalidate(FaultProducer.NO_PASID, 0, false);
+            }
+        }
+        if (invalidation != null) {
+            awaitInvalidation(invalidation);
         }
         boolean moved = settle();
         SharedTrace.Batch from = batch;
@@ -165,6 +177,19 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
             left = free < window ? Math.min(left - 1, LOOK_AHEAD_ENTRIES) : left - 1;
         }
         return moved;
+    }
+
+    /** A driver resets a device that does not answer in time. */
+    private void awaitInvalidation(InvalidateRequest sent) {
+        int _ = device.ats().expire();
+        if (sent.state() == InvalidateRequest.State.PENDING) {
+            return;
+        }
+        invalidation = null;
+        if (sent.state() == InvalidateRequest.State.TIMED_OUT) {
+            tlbTimeOuts++;
+            device.reset();
+        }
     }
 
     /** Moves on what is under way, and checks what has ended. */
@@ -351,6 +376,10 @@ final class DeviceReplay implements AccessSink, AutoCloseable {
 
     long restarts() {
         return restarts;
+    }
+
+    long tlbTimeOuts() {
+        return tlbTimeOuts;
     }
 
     @Nullable

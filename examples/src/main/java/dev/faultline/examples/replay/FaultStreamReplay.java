@@ -166,6 +166,7 @@ final class FaultStreamReplay implements Replay {
                 0,
                 0,
                 0,
+                0,
                 pager.mapped(),
                 pager.restored(),
                 pager.evictions(),

@@ -19,6 +19,7 @@ import org.jspecify.annotations.Nullable;
  * @param verifiedBytes bytes read and found right
  * @param storedBytes bytes written
  * @param restarts accesses started again because the queue answered for the handler
+ * @param tlbTimeOuts invalidations that a device did not answer in time, after which it was reset
  * @param pages pages touched, all devices together
  * @param mapped pages mapped by the handler
  * @param restored of those, pages that had been written back before
@@ -47,6 +48,7 @@ public record ReplayReport(
         long verifiedBytes,
         long storedBytes,
         long restarts,
+        long tlbTimeOuts,
         long pages,
         long mapped,
         long restored,

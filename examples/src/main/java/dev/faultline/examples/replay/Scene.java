@@ -31,6 +31,9 @@ final class Scene implements Pager.Spaces, AutoCloseable {
     /** How long a device waits for a response that may be lost. */
     private static final long DISASTER_LIMIT_NS = 20_000_000;
 
+    /** How long a driver waits for a device's TLB. */
+    private static final long TLB_LIMIT_NS = 100_000;
+
     final FaultQueue queue;
     final Iommu iommu;
 
@@ -68,6 +71,7 @@ final class Scene implements Pager.Spaces, AutoCloseable {
                             .withGroupPages(config.group())
                             .withTlbEntries(TLB_ENTRIES)
                             .withLatency(latencies.apply(number)));
+            device.ats().timeOut(TLB_LIMIT_NS, clock::nowNs);
             device.attach(spaces[number], number);
             devices.add(new DeviceReplay(device, number, config.seed(), config.window(), config.disaster()));
         }
@@ -112,6 +116,7 @@ final class Scene implements Pager.Spaces, AutoCloseable {
         long verified = 0;
         long stored = 0;
         long restarts = 0;
+        long tlbTimeOuts = 0;
         long pages = 0;
         Mismatch mismatch = null;
         String refused = null;
@@ -121,6 +126,7 @@ final class Scene implements Pager.Spaces, AutoCloseable {
             verified += device.verifiedBytes();
             stored += device.storedBytes();
             restarts += device.restarts();
+            tlbTimeOuts += device.tlbTimeOuts();
             pages += device.pages();
             mismatch = mismatch == null ? device.mismatch() : mismatch;
             refused = refused == null ? device.refused() : refused;
@@ -137,6 +143,7 @@ final class Scene implements Pager.Spaces, AutoCloseable {
                 verified,
                 stored,
                 restarts,
+                tlbTimeOuts,
                 pages,
                 pager.mapped(),
                 pager.restored(),

@@ -199,6 +199,7 @@ class TraceReplayTest {
         ReplayReport r = Traces.bundled(new ReplayConfig(
                 2, 2, 64, c.tableFrames(), 4, 2, c.waiting(), c.deadlineNs(), c.limit(), 7, disaster, false));
         assertNull(r.problem());
+        assertEquals(disaster == Disaster.DEVICE_TLB_TIMEOUT, r.tlbTimeOuts() > 0);
         assertTrue(r.accounting().balanced(), () -> r.accounting().toString());
         assertEquals(0, r.accounting().outstanding());
     }
@@ -214,6 +215,7 @@ class TraceReplayTest {
         ReplayReport again = Traces.bundled(config);
         assertNull(r.problem(), "seed=" + seed);
         assertEquals(r.virtual(), again.virtual(), "seed=" + seed);
+        assertEquals(disaster == Disaster.DEVICE_TLB_TIMEOUT, r.tlbTimeOuts() > 0, "seed=" + seed);
         assertEquals(r.accounting(), again.accounting(), "seed=" + seed);
         assertTrue(r.accounting().balanced(), () -> r.accounting().toString());
         assertEquals(0, r.accounting().outstanding());
