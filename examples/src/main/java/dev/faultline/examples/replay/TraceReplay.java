@@ -305,7 +305,7 @@ final class TraceReplay implements Replay {
                     int raised = device.raisedSince();
                     if (raised > 0) {
                         device.device().leave();
-                        turnstile.let(raised);
+                        turnstile.let(raised, () -> queue.accounting().outstanding() == 0);
                         enter(device);
                     }
                 }

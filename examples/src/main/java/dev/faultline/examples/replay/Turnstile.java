@@ -1,7 +1,9 @@
 package dev.faultline.examples.replay;
 
 import dev.faultline.ring.Waiting;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -15,11 +17,13 @@ final class Turnstile {
     private static final int LOOKS_BEFORE_YIELD = 2_000;
     private static final int LOOKS_BEFORE_PARK = 5_000;
     private static final long NAP_NS = 1_000_000;
+    /** Once in so many looks, or naps, the stepping thread sees whether there is anything to wait for. */
+    private static final int LOOKS_AT_GROUPS = 64;
 
     private final Waiting waiting;
 
-    /** Groups that may be handled; written by the stepping thread alone. */
-    private volatile long permitted;
+    /** Groups that may be handled; written by the stepping thread, and by who opens it. */
+    private final AtomicLong permitted = new AtomicLong();
     /** Groups handled; written by the handler's thread alone. */
     private volatile long handled;
 
@@ -34,37 +38,47 @@ final class Turnstile {
 
     /** Nobody is held back, from now on. */
     void open() {
-        permitted = Long.MAX_VALUE;
+        permitted.set(Long.MAX_VALUE);
         LockSupport.unpark(handlerAsleep);
         LockSupport.unpark(stepperAsleep);
     }
 
-    /** Stepping thread: lets so many groups through and waits until they have been handled. */
-    void let(int groups) {
-        long until = permitted + groups;
-        if (until < 0) {
+    /**
+     * Stepping thread: lets so many groups through and waits until they have been handled.
+     *
+     * @param answered whether no group is open: one whose deadline passed before it was delivered is never handled
+     */
+    void let(int groups, BooleanSupplier answered) {
+        long before = permitted.get();
+        // More may have been handled than permitted, where this gave up waiting for one that came after all.
+        long until = Math.max(before, handled) + groups;
+        if (until < 0 || !permitted.compareAndSet(before, until)) {
             return;
         }
-        permitted = until;
         LockSupport.unpark(handlerAsleep);
-        for (int looks = 0; handled < until && permitted == until; looks++) {
+        for (int looks = 0; handled < until && permitted.get() == until; looks++) {
             if (mayPark(looks)) {
                 stepperAsleep = Thread.currentThread();
                 // The flag is volatile, and so is what it announces: one of the two threads sees the other's.
-                if (handled < until && permitted == until) {
+                if (handled < until && permitted.get() == until) {
                     LockSupport.parkNanos(this, NAP_NS);
                 }
                 stepperAsleep = null;
+            }
+            if (looks > LOOKS_BEFORE_PARK && looks % LOOKS_AT_GROUPS == 0 && answered.getAsBoolean()) {
+                // Unless it was opened meanwhile.
+                boolean _ = permitted.compareAndSet(until, handled);
+                return;
             }
         }
     }
 
     /** Handler: waits until it may go through. */
     void enter() {
-        for (int looks = 0; handled >= permitted; looks++) {
+        for (int looks = 0; handled >= permitted.get(); looks++) {
             if (mayPark(looks)) {
                 handlerAsleep = Thread.currentThread();
-                if (handled >= permitted) {
+                if (handled >= permitted.get()) {
                     LockSupport.parkNanos(this, NAP_NS);
                 }
                 handlerAsleep = null;
