@@ -2,6 +2,7 @@ package dev.faultline.iommu;
 
 import static dev.faultline.ffm.PageFaultLayout.PERM_READ;
 import static dev.faultline.ffm.PageFaultLayout.PERM_WRITE;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
@@ -10,6 +11,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.faultline.ffm.Region;
+import dev.faultline.ring.FaultProducer;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -198,6 +200,66 @@ class PageTableTest {
             }
             assertEquals(AccessResult.NOT_ATTACHED, fault(device, 5 * PAGE));
         }
+    }
+
+    /** By PASID, by range and as a whole; the parent is one that shows a program's memory, and the guest's tables lie in that. */
+    @Test
+    void aNestedTableIsInvalidatedByRangePasidAndWhole() {
+        try (Iommu iommu = Iommu.open(IommuConfig.small().withFrames(1024));
+                Arena arena = Arena.ofShared();
+                PageTable parent = iommu.pageTable(TableFormat.VTD_SECOND_4_LEVEL, null);
+                PageTable nested = iommu.nested(parent, TableFormat.X86_4_LEVEL, 0, null);
+                Device device = iommu.device(DeviceConfig.pri("device"))) {
+            MemorySegment memory = arena.allocate(16 * PAGE, PAGE);
+            Areas areas = new Areas();
+            assertEquals(AreaResult.DONE, areas.join(parent.areas()));
+            assertEquals(
+                    AreaResult.DONE,
+                    areas.map(new SegmentBacking(memory), 0, 16 * PAGE, PERM_READ | PERM_WRITE, 0)
+                            .result());
+            long usable = 0b111;
+            memory.set(JAVA_LONG, 0, PAGE | usable);
+            memory.set(JAVA_LONG, PAGE, 2 * PAGE | usable);
+            memory.set(JAVA_LONG, 2 * PAGE, 3 * PAGE | usable);
+            for (long page = 8; page < 16; page++) {
+                memory.set(JAVA_LONG, page * PAGE, page);
+            }
+            Attachment _ = device.attach(nested);
+            Attachment _ = device.attach(nested, 7);
+            Invalidations invalidations = iommu.invalidations();
+            List<Runnable> ways = List.of(
+                    () -> invalidations.range(nested, 5 * PAGE, PAGE),
+                    () -> {
+                        invalidations.pasid(nested, 7);
+                        invalidations.pasid(nested, FaultProducer.NO_PASID);
+                    },
+                    () -> invalidations.table(nested),
+                    () -> {
+                        invalidations.range(nested, 7, 5 * PAGE, 8);
+                        invalidations.range(nested, FaultProducer.NO_PASID, 5 * PAGE, 8);
+                    },
+                    () -> invalidations.table(parent),
+                    invalidations::everything);
+            for (int i = 0; i < ways.size(); i++) {
+                memory.set(JAVA_LONG, 3 * PAGE + 5 * 8, (8L + i) * PAGE | usable);
+                if (i > 0) {
+                    assertEquals(7L + i, read(device, 5 * PAGE, FaultProducer.NO_PASID), "it may use the old one");
+                    assertEquals(7L + i, read(device, 5 * PAGE, 7), "it may use the old one");
+                }
+                ways.get(i).run();
+                assertEquals(8L + i, read(device, 5 * PAGE, FaultProducer.NO_PASID), "way " + i);
+                assertEquals(8L + i, read(device, 5 * PAGE, 7), "way " + i);
+            }
+            assertEquals(new Areas.Unmapped(AreaResult.DONE, 16 * PAGE), areas.unmapAll());
+            assertEquals(AccessResult.NO_FAULT_QUEUE, fault(device, 5 * PAGE));
+            areas.leave(parent.areas());
+        }
+    }
+
+    private static long read(Device device, long address, int pasid) {
+        MemorySegment eight = MemorySegment.ofArray(new long[1]);
+        device.read(address, eight, pasid);
+        return eight.get(JAVA_LONG, 0);
     }
 
     @Test
