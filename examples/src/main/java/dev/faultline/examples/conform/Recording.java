@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.faultline.examples.BadInput;
+import java.io.EOFException;
 import java.io.IOException;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
@@ -13,6 +14,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.zip.GZIPInputStream;
+import java.util.zip.ZipException;
 
 /**
  * A conversation recorded from a kernel: JSON, a line a call, with a header first. A later header, or a new group, begins a new
@@ -38,7 +41,7 @@ public record Recording(String name, List<RecordedLine> lines) {
     /**
      * Reads a recording.
      *
-     * @param name of a file, or {@code -} for standard input
+     * @param name of a file, which is compressed if that ends in {@code .gz}, or {@code -} for standard input
      * @return the recording
      * @throws BadInput if there is no such file, or it is no recording
      * @throws IOException if reading fails
@@ -62,7 +65,7 @@ public record Recording(String name, List<RecordedLine> lines) {
             if (!Files.isReadable(path)) {
                 throw new BadInput(FIELD, name, "cannot be read (permission)", ALLOWED);
             }
-            bytes = Files.readAllBytes(path);
+            bytes = name.endsWith(".gz") ? unpacked(name, path) : Files.readAllBytes(path);
         }
         try {
             return StandardCharsets.UTF_8
@@ -71,6 +74,14 @@ public record Recording(String name, List<RecordedLine> lines) {
                     .toString();
         } catch (CharacterCodingException e) {
             throw new BadInput(FIELD, name, "is no text", ALLOWED);
+        }
+    }
+
+    private static byte[] unpacked(String name, Path path) throws BadInput, IOException {
+        try (GZIPInputStream in = new GZIPInputStream(Files.newInputStream(path))) {
+            return in.readAllBytes();
+        } catch (ZipException | EOFException e) {
+            throw new BadInput(FIELD, name, "is no gzip file, or a part of one", ALLOWED);
         }
     }
 

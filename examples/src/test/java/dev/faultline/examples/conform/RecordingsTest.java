@@ -17,13 +17,15 @@ import org.junit.jupiter.api.TestFactory;
 /** Every conversation recorded from Linux 7.2.12 against the emulated {@code /dev/iommu}. */
 class RecordingsTest {
     private static final List<Path> FOLDERS = List.of(
-            Path.of("src/test/resources/kernel-7.2.12"), Path.of("../fault-ring/src/test/resources/kernel-7.2.12"));
+            Path.of("src/test/resources/kernel-7.2.12"),
+            Path.of("../fault-ring/src/test/resources/kernel-7.2.12"),
+            Path.of("src/test/resources/kernel-7.2.12-more"));
 
     private static List<Path> files() throws IOException {
         List<Path> all = new ArrayList<>();
         for (Path folder : FOLDERS) {
             try (Stream<Path> files = Files.list(folder)) {
-                all.addAll(files.sorted().toList());
+                all.addAll(files.filter(file -> file.toString().contains(".jsonl")).sorted().toList());
             }
         }
         return all;
@@ -53,7 +55,7 @@ class RecordingsTest {
             passed += replayed.passed();
             notCounted += replayed.notCounted();
         }
-        assertEquals(834, passed);
+        assertEquals(834 + 5_154 + 25_792, passed);
         assertEquals(28, notCounted);
     }
 }

@@ -17,6 +17,9 @@ import org.jspecify.annotations.Nullable;
 public final class HwQueue extends IommufdObject {
     private static final long PAGE = Areas.PAGE_BYTES;
 
+    /** Linux lists the pages in one piece of memory, of 8 bytes for each, below 2^31 bytes. */
+    private static final long MOST_PAGES = (1L << 28) - 1;
+
     private final Viommu viommu;
     private final long address;
     private final long bytes;
@@ -71,6 +74,9 @@ public final class HwQueue extends IommufdObject {
         long end = address - first + bytes;
         if (Long.compareUnsigned(end, bytes) < 0 || Long.compareUnsigned(end + PAGE - 1, end) < 0) {
             throw new ErrnoException(Errno.ERANGE, "length", "what ends a page below 2^64");
+        }
+        if (Long.compareUnsigned(end, MOST_PAGES * PAGE) > 0) {
+            throw new ErrnoException(Errno.ENOMEM, "length", "up to " + MOST_PAGES + " pages");
         }
         Pin made = new Pin(objects(), viommu.parent().ioas(), first, (end + PAGE - 1) & -PAGE);
         viommu.context().create(made, Pin::attach);
