@@ -24,7 +24,11 @@ public enum Gauge {
             ""),
     /** The file-like door. */
     FILE_PAIR(
-            "file.pair", "time of reading one fault off a descriptor and writing its answer, uncontended, ns", 100, "");
+            "file.pair", "time of reading one fault off a descriptor and writing its answer, uncontended, ns", 100, ""),
+    /** A batch of invalidations. */
+    INVALIDATE("invalidate.1000", "time of 1,000 invalidation commands, as a multiple of one of 1,000 entries", 200, ""),
+    /** Replacing with faults outstanding. */
+    REPLACE("replace.10000", "time a group of replacing with 10,000 outstanding, as a multiple of with 1,000", 500, "");
 
     private final String key;
     private final String what;
@@ -95,6 +99,8 @@ public enum Gauge {
             case OUTSTANDING_BYTES -> new OpenGroupBytes();
             case MAP_UNMAP -> new MapUnmapPairs();
             case FILE_PAIR -> new FileReadsAndWrites();
+            case INVALIDATE -> new InvalidationBatches();
+            case REPLACE -> new ReplaceWithOpenGroups();
         };
     }
 

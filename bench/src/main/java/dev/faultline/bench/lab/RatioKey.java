@@ -99,6 +99,8 @@ public record RatioKey(String key, Better better, Basis basis) {
             times("translate.1024_pasids.vs_1", Kind.PASIDS_1024.at(1), Kind.PASIDS_1.at(1)),
             gauge("map_unmap.ns", Gauge.MAP_UNMAP),
             gauge("facade.readwrite", Gauge.FILE_PAIR),
+            new RatioKey("invalidate.1000.vs_single", Better.HIGHER, new Gauged(Gauge.INVALIDATE)),
+            gauge("replace.10000.vs_1000", Gauge.REPLACE),
             new RatioKey("translate.bytes", Better.LOWER, new Allocated(Kind.PASIDS_1.at(1))));
 
     private static Contender[] rivals(int window) {

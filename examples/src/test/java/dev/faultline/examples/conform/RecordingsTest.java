@@ -25,7 +25,9 @@ class RecordingsTest {
         List<Path> all = new ArrayList<>();
         for (Path folder : FOLDERS) {
             try (Stream<Path> files = Files.list(folder)) {
-                all.addAll(files.filter(file -> file.toString().contains(".jsonl")).sorted().toList());
+                all.addAll(files.filter(file -> file.toString().contains(".jsonl"))
+                        .sorted()
+                        .toList());
             }
         }
         return all;

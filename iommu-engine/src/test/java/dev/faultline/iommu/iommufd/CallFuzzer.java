@@ -34,10 +34,24 @@ final class CallFuzzer implements AutoCloseable {
 
     /** Where a pointer may go wrong. */
     private static final long[] POINTERS = {
-        0, 8, READ_ONLY, END - 4, END - 8, END - 40, END, ARENA + 3, 0x1_0020_0000L, 0x7fff_ffff_f000L, 0xffff_8880_0000_0000L, -1, -4096
+        0,
+        8,
+        READ_ONLY,
+        END - 4,
+        END - 8,
+        END - 40,
+        END,
+        ARENA + 3,
+        0x1_0020_0000L,
+        0x7fff_ffff_f000L,
+        0xffff_8880_0000_0000L,
+        -1,
+        -4096
     };
 
-    private static final long[] LENGTHS = {0, 1, 0x800, 0x1000, 0x1001, 0x10000, 1L << 40, Long.MAX_VALUE, Long.MIN_VALUE, -1, -4096};
+    private static final long[] LENGTHS = {
+        0, 1, 0x800, 0x1000, 0x1001, 0x10000, 1L << 40, Long.MAX_VALUE, Long.MIN_VALUE, -1, -4096
+    };
     private static final int[] WORDS = {0, 1, 2, 3, 4, 8, 16, 99, 0x7fff_ffff, 0x8000_0000, -1};
 
     /**
@@ -208,7 +222,8 @@ final class CallFuzzer implements AutoCloseable {
             put(BUFFER + 8L * i, random.nextInt(8) == 0 ? word() : ++answersWritten % 12 + 1);
             put(BUFFER + 8L * i + 4, random.nextInt(12) == 0 ? word() : random.nextInt(2));
         }
-        return calls.write(fd, random.nextInt(12) == 0 ? buffer() : BUFFER, random.nextInt(12) == 0 ? count(8) : 8L * answers);
+        return calls.write(
+                fd, random.nextInt(12) == 0 ? buffer() : BUFFER, random.nextInt(12) == 0 ? count(8) : 8L * answers);
     }
 
     private long vectors(int fd) {
@@ -227,7 +242,8 @@ final class CallFuzzer implements AutoCloseable {
     }
 
     private long map(int fd) {
-        long at = calls.mmap(fd, random.nextInt(4) * 4096L, random.nextInt(4) * 4096L, random.nextInt(4), random.nextInt(4));
+        long at = calls.mmap(
+                fd, random.nextInt(4) * 4096L, random.nextInt(4) * 4096L, random.nextInt(4), random.nextInt(4));
         return at > 0 && random.nextBoolean() ? calls.munmap(at, 8192) : at;
     }
 
@@ -284,7 +300,11 @@ final class CallFuzzer implements AutoCloseable {
             return calls.close((int) result);
         }
         if (result == 0 && argument == STRUCT) {
-            int made = request == 0x3b8e ? get(STRUCT + 12) : request == 0x3b93 ? get(STRUCT + 24) : request == TEST && get(STRUCT + 4) == 5 ? get(STRUCT + 16) : 0;
+            int made = request == 0x3b8e
+                    ? get(STRUCT + 12)
+                    : request == 0x3b93
+                            ? get(STRUCT + 24)
+                            : request == TEST && get(STRUCT + 4) == 5 ? get(STRUCT + 16) : 0;
             return made > MOST_DESCRIPTORS ? calls.close(made) : 0;
         }
         return result;
@@ -302,7 +322,9 @@ final class CallFuzzer implements AutoCloseable {
             case 'n' -> random.nextInt(4);
             case 'a' -> random.nextInt(8) == 0 ? new int[] {1024, 1 << 20, -1}[random.nextInt(3)] : random.nextInt(4);
             case 'z' -> 0;
-            default -> Integer.decode(word.startsWith("0x") ? "" + (int) Long.decode(word).longValue() : word);
+            default ->
+                Integer.decode(
+                        word.startsWith("0x") ? "" + (int) Long.decode(word).longValue() : word);
         };
     }
 
@@ -311,9 +333,8 @@ final class CallFuzzer implements AutoCloseable {
             case 'P' -> random.nextInt(16) == 0 ? pointer() : BUFFER;
             case 'A' -> random.nextInt(24) == 0 ? pointer() : PAGES + 0x800L * random.nextInt(8);
             case 'V' -> random.nextInt(24) == 0 ? pointer() : IOVA + 0x800L * random.nextInt(24);
-            case 'L' -> random.nextInt(24) == 0
-                    ? LENGTHS[random.nextInt(LENGTHS.length - 5)]
-                    : 0x800L * random.nextInt(1, 6);
+            case 'L' ->
+                random.nextInt(24) == 0 ? LENGTHS[random.nextInt(LENGTHS.length - 5)] : 0x800L * random.nextInt(1, 6);
             case 'S' -> 0x800L << random.nextInt(3);
             case 'N' -> random.nextInt(4);
             default -> 0;
