@@ -26,7 +26,8 @@ public enum Gauge {
     FILE_PAIR(
             "file.pair", "time of reading one fault off a descriptor and writing its answer, uncontended, ns", 100, ""),
     /** A batch of invalidations. */
-    INVALIDATE("invalidate.1000", "time of 1,000 invalidation commands, as a multiple of one of 1,000 entries", 200, ""),
+    INVALIDATE(
+            "invalidate.1000", "time of 1,000 invalidation commands, as a multiple of one of 1,000 entries", 200, ""),
     /** Replacing with faults outstanding. */
     REPLACE("replace.10000", "time a group of replacing with 10,000 outstanding, as a multiple of with 1,000", 500, "");
 

@@ -22,7 +22,17 @@ final class ReplaceWithOpenGroups implements Gauge.Sampler {
     private double replace(int groups) {
         for (int group = 0; group < groups; group++) {
             program.call(
-                    MockProgram.TEST, MockProgram.TEST_BYTES, 15, 0, 0, MockProgram.DEVICE, 0, group, 1, group << 12, 0);
+                    MockProgram.TEST,
+                    MockProgram.TEST_BYTES,
+                    15,
+                    0,
+                    0,
+                    MockProgram.DEVICE,
+                    0,
+                    group,
+                    1,
+                    group << 12,
+                    0);
         }
         table = table == MockProgram.FIRST_TABLE ? MockProgram.SECOND_TABLE : MockProgram.FIRST_TABLE;
         long begun = System.nanoTime();
