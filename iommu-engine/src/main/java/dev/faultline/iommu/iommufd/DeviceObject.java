@@ -259,8 +259,9 @@ public final class DeviceObject extends IommufdObject {
                     }
                 }
             }
-            context.process().allocations().take("a page table");
-            HwptPaging made = new HwptPaging(objects(), device.paging(0, null, null), null, false, ioas, false, true);
+            PagingDomain domain =
+                    HwptCommands.make(context.process().allocations(), () -> device.paging(0, null, null));
+            HwptPaging made = new HwptPaging(objects(), domain, null, false, ioas, false, true);
             @Nullable Hwpt[] left = new @Nullable Hwpt[1];
             context.create(made, hwpt -> {
                 if (attaches) {

@@ -1,6 +1,7 @@
 package dev.faultline.iommu.iommufd;
 
 import dev.faultline.ffm.Errno;
+import dev.faultline.iommu.OutOfFrames;
 import dev.faultline.ring.FaultQueue;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -64,6 +65,22 @@ final class HwptCommands {
         }
     }
 
+    /** Makes a page table. */
+    @FunctionalInterface
+    interface Making<D extends Domain> {
+        D make() throws ErrnoException;
+    }
+
+    /** Has a driver make a page table, or says that there is no memory for it: the engine's frames and numbers of tables are bounded. */
+    static <D extends Domain> D make(Allocations allocations, Making<D> by) throws ErrnoException {
+        allocations.take("a page table");
+        try {
+            return by.make();
+        } catch (OutOfFrames | IllegalStateException e) {
+            throw new ErrnoException(Errno.ENOMEM);
+        }
+    }
+
     private static ErrnoException wrongTable() {
         return new ErrnoException(Errno.EINVAL, "pt_id", "the id of an IOAS, a paging HWPT or a vIOMMU");
     }
@@ -96,9 +113,9 @@ final class HwptCommands {
         if (nestParent && (flags & FAULT_ID_VALID) != 0) {
             throw new ErrnoException(Errno.EOPNOTSUPP, "flags", "NEST_PARENT without FAULT_ID_VALID");
         }
-        call.allocations().take("a page table");
-        PagingDomain domain =
-                device.device().paging(flags & ~FAULT_ID_VALID, data.length() == 0 ? null : data, queue(fault));
+        PagingDomain domain = make(
+                call.allocations(),
+                () -> device.device().paging(flags & ~FAULT_ID_VALID, data.length() == 0 ? null : data, queue(fault)));
         return new HwptPaging(
                 call.objects(), domain, fault, (flags & DriverDevice.PASID) != 0, ioas, nestParent, false);
     }
@@ -114,8 +131,9 @@ final class HwptCommands {
                 || parent.domain().driver() != device.device().driver()) {
             throw new ErrnoException(Errno.EINVAL, "pt_id", "a page table made with NEST_PARENT by the same driver");
         }
-        call.allocations().take("a page table");
-        NestedDomain domain = device.device().nested(parent.domain(), flags & ~FAULT_ID_VALID, data, queue(fault));
+        NestedDomain domain = make(
+                call.allocations(),
+                () -> device.device().nested(parent.domain(), flags & ~FAULT_ID_VALID, data, queue(fault)));
         return new HwptNested(call.objects(), domain, fault, (flags & DriverDevice.PASID) != 0, parent, null);
     }
 
@@ -128,8 +146,8 @@ final class HwptCommands {
         int flags = call.u32(FLAGS);
         call.flags(FLAGS, "flags", NESTED_FLAGS);
         requireData(data);
-        call.allocations().take("a page table");
-        NestedDomain domain = viommu.driver().nested(flags & ~FAULT_ID_VALID, data, queue(fault));
+        NestedDomain domain =
+                make(call.allocations(), () -> viommu.driver().nested(flags & ~FAULT_ID_VALID, data, queue(fault)));
         return new HwptNested(
                 call.objects(), domain, fault, (flags & DriverDevice.PASID) != 0, viommu.parent(), viommu);
     }
