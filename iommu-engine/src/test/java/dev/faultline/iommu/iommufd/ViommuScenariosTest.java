@@ -165,7 +165,7 @@ class ViommuScenariosTest {
         assertEquals(-Errno.EINVAL, p.allocHwQueue(viommu, VIOMMU_TYPE, 2, IOVA, PAGE));
         assertEquals(0, p.allocHwQueue(viommu, VIOMMU_TYPE, 0, IOVA, PAGE));
         assertEquals(-Errno.EEXIST, p.allocHwQueue(viommu, VIOMMU_TYPE, 0, IOVA, PAGE));
-        assertEquals(0, p.allocHwQueue(viommu, VIOMMU_TYPE, 1, IOVA + 100, PAGE));
+        assertEquals(0, p.allocHwQueue(viommu, VIOMMU_TYPE, 1, IOVA + PAGE + 100, 16));
     }
 
     @Test
