@@ -16,7 +16,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
-import java.util.Map;
+import java.util.OptionalLong;
 
 /**
  * A guest with an IOMMU of its own, on {@code /dev/iommu}: its manager maps the guest's memory as a second stage, the guest keeps a first
@@ -39,12 +39,14 @@ public final class NestedGuest {
 
     private final StringBuilder told = new StringBuilder();
     private final Guest guest;
+    private final Iommufd.GuestIommu iommu;
     private final Iommufd.Device card;
     private final FaultConsumer faults;
     private int handled;
 
-    private NestedGuest(Guest guest, Iommufd.Device card, FaultConsumer faults) {
+    private NestedGuest(Guest guest, Iommufd.GuestIommu iommu, Iommufd.Device card, FaultConsumer faults) {
         this.guest = guest;
+        this.iommu = iommu;
         this.card = card;
         this.faults = faults;
     }
@@ -115,8 +117,8 @@ public final class NestedGuest {
 
     /** Which of the guest's devices a fault names, and the guest's answer to it. */
     private void handle(FaultGroup group) {
-        Map<Integer, Long> virtualIds = Map.of(card.id(), CARD);
-        Answer answer = guest.fault(virtualIds.getOrDefault(group.device(), FOREIGN), group.address(0));
+        OptionalLong device = iommu.virtualId(group.device());
+        Answer answer = device.isEmpty() ? Answer.INVALID : guest.fault(device.getAsLong(), group.address(0));
         if (faults.answerAndRepost(group.cookie(), answer) != Result.OK) {
             throw new IllegalStateException("the answer was refused");
         }
@@ -150,7 +152,7 @@ public final class NestedGuest {
                 + " holds \"" + new String(there, StandardCharsets.US_ASCII) + "\"\n");
     }
 
-    private void takeAway(Iommufd.GuestIommu iommu) {
+    private void takeAway() {
         guest.unmap(ADDRESS);
         try {
             iommu.invalidate(FOREIGN, ADDRESS, PAGE);
@@ -194,13 +196,13 @@ public final class NestedGuest {
                 Iommufd.Attachment attached = card.attach(asking)) {
             Guest guest = new Guest(arena.allocate((long) GUEST_PAGES * PAGE, PAGE));
             space.map(0, guest.memory);
-            NestedGuest story = new NestedGuest(guest, card, faults);
+            NestedGuest story = new NestedGuest(guest, iommu, card, faults);
             if (faults.post(1, 4) != Result.OK || !card.engine().enter()) {
                 throw new IllegalStateException("somebody else uses the card");
             }
             try {
                 story.write();
-                story.takeAway(iommu);
+                story.takeAway();
                 attached.replace(silent);
                 story.withoutFaultQueue(events);
             } finally {

@@ -3,6 +3,7 @@ package dev.faultline.iommu.iommufd;
 import dev.faultline.iommu.DeviceConfig;
 import dev.faultline.iommu.IommuConfig;
 import dev.faultline.ring.FaultConsumer;
+import dev.faultline.ring.FaultGroup;
 import dev.faultline.ring.FaultHandler;
 import dev.faultline.ring.FaultWorker;
 import dev.faultline.ring.UserMemory;
@@ -13,6 +14,8 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalLong;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.ToLongFunction;
 
@@ -473,6 +476,9 @@ public final class Iommufd implements AutoCloseable {
     public final class GuestIommu implements AutoCloseable {
         private final int id;
 
+        /** By the ids that faults carry. */
+        private final ConcurrentHashMap<Integer, Long> virtualIds = new ConcurrentHashMap<>();
+
         private GuestIommu(int id) {
             this.id = id;
         }
@@ -494,12 +500,25 @@ public final class Iommufd implements AutoCloseable {
          * @return the guest's device, which is closed when the guest has it no more
          */
         public GuestDevice device(Device device, long virtualId) {
-            return new GuestDevice(run(
+            int made = run(
                     new Request("IOMMU_VDEVICE_ALLOC", 0x3b91, 24)
                             .u32("viommu_id", 4, id)
                             .u32("dev_id", 8, device.id())
                             .u64("virt_id", 16, virtualId),
-                    answer -> answer.u32(12)));
+                    answer -> answer.u32(12));
+            virtualIds.put(device.id(), virtualId);
+            return new GuestDevice(this, made, device.id());
+        }
+
+        /**
+         * By which id the guest knows the device that a fault names, for who hands the fault to the guest.
+         *
+         * @param deviceId {@link FaultGroup#device}
+         * @return the guest's id; empty if the guest has no such device
+         */
+        public OptionalLong virtualId(int deviceId) {
+            Long known = virtualIds.get(deviceId);
+            return known == null ? OptionalLong.empty() : OptionalLong.of(known);
         }
 
         /**
@@ -578,10 +597,14 @@ public final class Iommufd implements AutoCloseable {
 
     /** A device as a guest knows it: the kernel's vDEVICE. */
     public final class GuestDevice implements AutoCloseable {
+        private final GuestIommu guest;
         private final int id;
+        private final int deviceId;
 
-        private GuestDevice(int id) {
+        private GuestDevice(GuestIommu guest, int id, int deviceId) {
+            this.guest = guest;
             this.id = id;
+            this.deviceId = deviceId;
         }
 
         /**
@@ -597,6 +620,7 @@ public final class Iommufd implements AutoCloseable {
         @Override
         public void close() {
             destroy(id);
+            guest.virtualIds.remove(deviceId);
         }
     }
 

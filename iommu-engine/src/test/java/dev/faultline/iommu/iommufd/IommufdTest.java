@@ -13,6 +13,7 @@ import dev.faultline.ring.FaultWorker;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.OptionalLong;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -104,11 +105,14 @@ class IommufdTest {
             assertThrows(
                     RuntimeException.class, () -> nic.engine().read(0x1000, MemorySegment.ofArray(new byte[8]), 5));
             assertEquals(nic.id(), devices[0], "the id it is bound under");
+            assertEquals(OptionalLong.of(0x99), guest.virtualId(devices[0]), "the id the guest knows it by");
+            assertEquals(OptionalLong.empty(), guest.virtualId(devices[0] + 1), "no device of the guest");
             attached.replace(other);
             assertTrue(worker.isRunning());
         }
         worker.close();
         known.close();
+        assertEquals(OptionalLong.empty(), guest.virtualId(devices[0]), "the guest has it no more");
         empty.close();
         other.close();
         guest.close();
