@@ -16,13 +16,13 @@ import org.jspecify.annotations.Nullable;
  */
 final class FaultObject extends IommufdObject {
     /** Requests of one group; a larger one is answered INVALID. The kernel has no bound. */
-    static final int LARGEST_GROUP = 16;
+    static final int LARGEST_GROUP = 128;
 
     /** Devices that may have groups here at once. */
     private static final int DEVICES = 1024;
 
     /** Groups of one device that a look finds at once; the file asks for more. */
-    private static final int ENTRIES = 64;
+    private static final int ENTRIES = 16;
 
     private final FaultQueue queue;
 
