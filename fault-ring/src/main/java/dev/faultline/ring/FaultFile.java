@@ -108,6 +108,12 @@ public final class FaultFile implements AutoCloseable {
     private final ArrayDeque<Listed> deliverList = new ArrayDeque<>();
     private final List<Listed> arrived = new ArrayList<>();
 
+    /** Reads that groups came into, also such as were revoked since. */
+    private long readsUsed;
+
+    /** How many they were when the lanes were last looked after: with fewer than the entries since, no lane has run out of reads. */
+    private long readsUsedAtLook;
+
     /** Room of groups that have left the list. */
     private final ArrayDeque<Listed> room = new ArrayDeque<>();
 
@@ -448,21 +454,21 @@ public final class FaultFile implements AutoCloseable {
     /** Brings the deliver list up to date. */
     private void collect() {
         arrived.clear();
-        int before;
-        int lookedAfter = 0;
+        long before;
         do {
-            before = arrived.size();
+            before = readsUsed;
             consumer.poll(arrival, Integer.MAX_VALUE);
-            if (arrived.size() - lookedAfter >= queue.config().entries()) {
-                lookedAfter = arrived.size();
+            if (readsUsed - readsUsedAtLook >= queue.config().entries()) {
                 // A lane may have had more groups than reads: its producer gives it reads again, or it is done here.
+                readsUsedAtLook = readsUsed;
+                consumer.submit();
                 for (Lane lane : queue.lanes()) {
                     if (lane != null) {
                         lane.lookAfter();
                     }
                 }
             }
-        } while (arrived.size() > before);
+        } while (readsUsed > before);
         if (!areInOrder(arrived)) {
             // Stable: the order within a lane holds.
             arrived.sort((a, b) -> Long.signum(a.raisedAtNs - b.raisedAtNs));
@@ -485,6 +491,7 @@ public final class FaultFile implements AutoCloseable {
 
     /** Copies a group, and posts its read again at once: the deliver list knows no bound but the producers' allocations. */
     private void arrive(FaultGroup group) {
+        readsUsed++;
         if (consumer.answerAndRepost(group.cookie(), Answer.LATER) == Result.OK) {
             Listed listed = room.isEmpty() ? new Listed() : room.pop();
             listed.copy(group);

@@ -54,6 +54,8 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
     final MemorySegment memory;
     final LaneGate gate;
 
+    private final Runnable lookingAfter = this::lookAfterInside;
+
     private final FaultQueue queue;
     private final QueueConfig config;
     private final Clock clock;
@@ -719,14 +721,16 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
 
     /** What has to be done on a lane that nobody steps: take answers, give waiting groups to reads, answer what is overdue. */
     void lookAfter() {
-        gate.visit(() -> {
-            if (!closed) {
-                var _ = takeSubmissions(false);
-                deliverWaiting();
-                expireOverdue();
-                publish();
-            }
-        });
+        gate.visit(lookingAfter);
+    }
+
+    private void lookAfterInside() {
+        if (!closed) {
+            var _ = takeSubmissions(false);
+            deliverWaiting();
+            expireOverdue();
+            publish();
+        }
     }
 
     // ---- seeing inside ----
