@@ -10,8 +10,11 @@ import dev.faultline.ffm.Errno;
 public final class ErrnoException extends Exception {
     private static final long serialVersionUID = 1;
 
+    /** An {@link Errno}. */
     private final int errno;
+    /** What was wrong; empty if not one field. */
     private final String field;
+    /** What is right there; empty if not one field. */
     private final String allowed;
 
     /**

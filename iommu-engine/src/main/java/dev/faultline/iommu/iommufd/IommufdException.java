@@ -10,9 +10,13 @@ import dev.faultline.ffm.Errno;
 public final class IommufdException extends RuntimeException {
     private static final long serialVersionUID = 1;
 
+    /** An error number of Linux. */
     private final int errno;
+    /** What was refused. */
     private final String command;
+    /** What was wrong in it; empty if not one field. */
     private final String field;
+    /** What is right there; empty if not one field. */
     private final String allowed;
 
     IommufdException(int errno, String command, String field, String value, String allowed) {
