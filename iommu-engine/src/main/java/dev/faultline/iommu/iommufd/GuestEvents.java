@@ -1,5 +1,6 @@
 package dev.faultline.iommu.iommufd;
 
+import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.AccessResult;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -16,6 +17,8 @@ public final class GuestEvents implements AutoCloseable {
     private final Iommufd program;
     private final int id;
     private final int fd;
+    private final Iommufd.Once closing = new Iommufd.Once();
+    private final Iommufd.Once destroying = new Iommufd.Once();
 
     GuestEvents(Iommufd program, int id, int fd) {
         this.program = program;
@@ -43,9 +46,12 @@ public final class GuestEvents implements AutoCloseable {
      * Takes the oldest event.
      *
      * @return the event, or null if there is none
-     * @throws IommufdException EBADFD if they go to a ring
+     * @throws IommufdException EBADFD if they go to a ring, EBADF if its descriptor is closed
      */
     public @Nullable Event read() {
+        if (closing.isDone()) {
+            throw new IommufdException(Errno.EBADF, "read", "fd", Integer.toString(fd), "one that is open");
+        }
         ByteBuffer got = ByteBuffer.wrap(program.read(fd, HEADER + EngineViommu.EVENT_BYTES))
                 .order(ByteOrder.nativeOrder());
         if (got.capacity() == 0) {
@@ -72,10 +78,16 @@ public final class GuestEvents implements AutoCloseable {
         return fd;
     }
 
-    /** Closes its descriptor and destroys it; what lies unread is gone. */
+    /**
+     * Closes its descriptor and destroys it; what lies unread is gone. Doing it again does nothing.
+     *
+     * @throws IommufdException EBUSY if another descriptor or a ring has it: its descriptor is closed, and destroying it may be tried again
+     */
     @Override
     public void close() {
-        int _ = program.calls().close(fd);
-        program.destroy(id);
+        closing.run(() -> {
+            int _ = program.calls().close(fd);
+        });
+        destroying.run(() -> program.destroy(id));
     }
 }

@@ -1,5 +1,7 @@
 package dev.faultline.iommu.iommufd;
 
+import dev.faultline.ffm.Errno;
+import dev.faultline.iommu.AreaResult;
 import dev.faultline.iommu.DeviceConfig;
 import dev.faultline.iommu.IommuConfig;
 import dev.faultline.ring.FaultConsumer;
@@ -17,6 +19,7 @@ import java.util.Map;
 import java.util.OptionalLong;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.LongPredicate;
 import java.util.function.ToLongFunction;
 
 /**
@@ -45,6 +48,7 @@ public final class Iommufd implements AutoCloseable {
     private final Scratch scratch = new Scratch(memory);
     private final int fd;
     private final List<Device> devices = new CopyOnWriteArrayList<>();
+    private final Once closing = new Once();
     private long nextUserAddress = FIRST_USER_ADDRESS;
 
     private Iommufd(Driver driver, boolean ownsDriver) {
@@ -139,13 +143,39 @@ public final class Iommufd implements AutoCloseable {
         return bound;
     }
 
-    /** The program goes away: its devices are detached and given back, what is left is destroyed, and open groups are answered. */
+    /**
+     * The program goes away: its devices are detached and given back, what is left is destroyed, and open groups are answered. Doing it
+     * again does nothing.
+     *
+     * @throws IommufdException the first refusal of {@link Device#close}, once all devices were asked; what is left stays open, and this
+     *     may be tried again
+     */
     @Override
     public void close() {
-        devices.forEach(Device::close);
-        calls.close();
-        if (ownsDriver) {
-            driver.close();
+        closing.run(() -> {
+            closeDevices();
+            calls.close();
+            if (ownsDriver) {
+                driver.close();
+            }
+        });
+    }
+
+    private void closeDevices() {
+        IommufdException first = null;
+        for (Device device : devices) {
+            try {
+                device.close();
+            } catch (IommufdException e) {
+                if (first == null) {
+                    first = e;
+                } else {
+                    first.addSuppressed(e);
+                }
+            }
+        }
+        if (first != null) {
+            throw first;
         }
     }
 
@@ -180,6 +210,23 @@ public final class Iommufd implements AutoCloseable {
         int _ = run(new Request("IOMMU_DESTROY", 0x3b80, 8).u32("id", 4, id), answer -> 0);
     }
 
+    /** What may be tried until it is done, and is done once. Threads: any; one tries at a time. */
+    static final class Once {
+        /** Written under this; who reads a stale false acts as if it had come earlier. */
+        private volatile boolean done;
+
+        synchronized void run(Runnable body) {
+            if (!done) {
+                body.run();
+                done = true;
+            }
+        }
+
+        boolean isDone() {
+            return done;
+        }
+    }
+
     @FunctionalInterface
     private interface Refusable<T> {
         T run() throws ErrnoException;
@@ -193,6 +240,18 @@ public final class Iommufd implements AutoCloseable {
         }
     }
 
+    /** Detaches. */
+    private static void detach(Runnable body) {
+        try {
+            body.run();
+        } catch (IllegalStateException e) {
+            IommufdException refused =
+                    new IommufdException(Errno.EBUSY, "detach", "device", "", "one that is stepped or left");
+            var _ = refused.initCause(e);
+            throw refused;
+        }
+    }
+
     // ---- objects ----
 
     /** What devices see as memory: the kernel's IOAS. */
@@ -201,6 +260,8 @@ public final class Iommufd implements AutoCloseable {
 
         /** Where in the program's memory what is mapped lies, by address; under the program's lock. */
         private final Map<Long, Long> userAddresses = new HashMap<>();
+
+        private final Once destroying = new Once();
 
         private AddressSpace(int id) {
             this.id = id;
@@ -229,7 +290,8 @@ public final class Iommufd implements AutoCloseable {
          * Maps memory, for reading only.
          *
          * @param address where devices see it
-         * @param what for the engine's devices native memory, whole pages, open until it is unmapped
+         * @param what as for {@link #map(long, MemorySegment)}; a segment that is itself read-only can be mapped, but the engine's devices
+         *     refuse it (EFAULT)
          */
         public void mapReadOnly(long address, MemorySegment what) {
             long _ = map(FIXED_IOVA | READABLE, address, what);
@@ -248,7 +310,7 @@ public final class Iommufd implements AutoCloseable {
         private long map(int flags, long address, MemorySegment what) {
             synchronized (Iommufd.this) {
                 long user = nextUserAddress;
-                memory.map(user, what, true);
+                memory.map(user, what, (flags & WRITEABLE) != 0);
                 nextUserAddress += (what.byteSize() + 2L * PAGE - 1) & -PAGE;
                 try {
                     long at = runLong(
@@ -259,7 +321,10 @@ public final class Iommufd implements AutoCloseable {
                                     .u64("length", 24, what.byteSize())
                                     .u64("iova", 32, address),
                             answer -> answer.u64(32));
-                    userAddresses.put(at, user);
+                    Long unmappedByCall = userAddresses.put(at, user);
+                    if (unmappedByCall != null) {
+                        memory.unmap(unmappedByCall);
+                    }
                     return at;
                 } catch (IommufdException e) {
                     memory.unmap(user);
@@ -272,25 +337,49 @@ public final class Iommufd implements AutoCloseable {
          * Unmaps what was mapped in a range.
          *
          * @param address where the range begins
-         * @param bytes how long it is; what it cuts is refused
+         * @param bytes how long it is, unsigned: what it cuts is refused, once what lies before was unmapped; -1 from address 0 on unmaps
+         *     everything
          * @return how many bytes were unmapped
          */
         public long unmap(long address, long bytes) {
             synchronized (Iommufd.this) {
-                long unmapped = runLong(
-                        new Request("IOMMU_IOAS_UNMAP", 0x3b86, 24)
-                                .u32("ioas_id", 4, id)
-                                .u64("iova", 8, address)
-                                .u64("length", 16, bytes),
-                        answer -> answer.u64(16));
-                userAddresses.entrySet().removeIf(mapped -> {
-                    boolean gone = mapped.getKey() - address >= 0 && mapped.getKey() - address < bytes;
-                    if (gone) {
-                        memory.unmap(mapped.getValue());
-                    }
-                    return gone;
-                });
-                return unmapped;
+                try {
+                    long unmapped = runLong(
+                            new Request("IOMMU_IOAS_UNMAP", 0x3b86, 24)
+                                    .u32("ioas_id", 4, id)
+                                    .u64("iova", 8, address)
+                                    .u64("length", 16, bytes),
+                            answer -> answer.u64(16));
+                    forget(at -> Long.compareUnsigned(at - address, bytes) < 0);
+                    return unmapped;
+                } catch (IommufdException e) {
+                    forget(at -> !isMapped(at));
+                    throw e;
+                }
+            }
+        }
+
+        /** Under the program's lock. */
+        private void forget(LongPredicate isGone) {
+            userAddresses.entrySet().removeIf(mapped -> {
+                boolean gone = isGone.test(mapped.getKey());
+                if (gone) {
+                    memory.unmap(mapped.getValue());
+                }
+                return gone;
+            });
+        }
+
+        private boolean isMapped(long address) {
+            ObjectTable objects = refusedAs("unmap", () -> calls.context(fd).objects());
+            Ioas ioas = objects.hold(id, Ioas.class);
+            if (ioas == null) {
+                return false;
+            }
+            try {
+                return ioas.areas().copy(address, 1).result() != AreaResult.NOT_MAPPED;
+            } finally {
+                objects.letGo(ioas);
             }
         }
 
@@ -304,10 +393,15 @@ public final class Iommufd implements AutoCloseable {
             return new PageTableBuilder(device, id);
         }
 
-        /** Destroys it, with what is mapped. */
+        /** Destroys it, with what is mapped. Doing it again does nothing. */
         @Override
         public void close() {
-            destroy(id);
+            destroying.run(() -> {
+                synchronized (Iommufd.this) {
+                    destroy(id);
+                    forget(at -> true);
+                }
+            });
         }
 
         @Override
@@ -421,6 +515,7 @@ public final class Iommufd implements AutoCloseable {
     /** What devices translate through: the kernel's HWPT. */
     public final class PageTable implements AutoCloseable {
         private final int id;
+        private final Once destroying = new Once();
 
         private PageTable(int id) {
             this.id = id;
@@ -460,10 +555,10 @@ public final class Iommufd implements AutoCloseable {
                     answer -> answer.u32(20)));
         }
 
-        /** Destroys it. */
+        /** Destroys it. Doing it again does nothing. */
         @Override
         public void close() {
-            destroy(id);
+            destroying.run(() -> destroy(id));
         }
 
         @Override
@@ -475,6 +570,7 @@ public final class Iommufd implements AutoCloseable {
     /** A guest's IOMMU: the kernel's vIOMMU. */
     public final class GuestIommu implements AutoCloseable {
         private final int id;
+        private final Once destroying = new Once();
 
         /** By the ids that faults carry. */
         private final ConcurrentHashMap<Integer, Long> virtualIds = new ConcurrentHashMap<>();
@@ -583,10 +679,10 @@ public final class Iommufd implements AutoCloseable {
             return new GuestEvents(Iommufd.this, (int) both, (int) (both >>> Integer.SIZE));
         }
 
-        /** Destroys it. */
+        /** Destroys it. Doing it again does nothing. */
         @Override
         public void close() {
-            destroy(id);
+            destroying.run(() -> destroy(id));
         }
 
         @Override
@@ -600,6 +696,7 @@ public final class Iommufd implements AutoCloseable {
         private final GuestIommu guest;
         private final int id;
         private final int deviceId;
+        private final Once destroying = new Once();
 
         private GuestDevice(GuestIommu guest, int id, int deviceId) {
             this.guest = guest;
@@ -616,11 +713,13 @@ public final class Iommufd implements AutoCloseable {
             return id;
         }
 
-        /** The guest knows it no more. */
+        /** The guest knows it no more. Doing it again does nothing. */
         @Override
         public void close() {
-            destroy(id);
-            guest.virtualIds.remove(deviceId);
+            destroying.run(() -> {
+                destroy(id);
+                guest.virtualIds.remove(deviceId);
+            });
         }
     }
 
@@ -628,6 +727,8 @@ public final class Iommufd implements AutoCloseable {
     public final class FaultQueue implements AutoCloseable {
         private final int id;
         private final int faultFd;
+        private final Once closing = new Once();
+        private final Once destroying = new Once();
 
         private FaultQueue(int id, int faultFd) {
             this.id = id;
@@ -656,8 +757,12 @@ public final class Iommufd implements AutoCloseable {
          * Reads it by ring: as every other fault queue. Before a page table is made with it, and before its descriptor is used.
          *
          * @return the consumer, once
+         * @throws IommufdException EBUSY if it is used already, EBADF if its descriptor is closed
          */
         public FaultConsumer consumer() {
+            if (closing.isDone()) {
+                throw new IommufdException(Errno.EBADF, "ring", "fd", Integer.toString(faultFd), "one that is open");
+            }
             return refusedAs("ring", () -> calls.ring(faultFd));
         }
 
@@ -671,11 +776,17 @@ public final class Iommufd implements AutoCloseable {
             return consumer().run(handler);
         }
 
-        /** Closes its descriptor and destroys it. */
+        /**
+         * Closes its descriptor and destroys it. Doing it again does nothing.
+         *
+         * @throws IommufdException EBUSY if a page table has it: its descriptor is closed, and destroying it may be tried again
+         */
         @Override
         public void close() {
-            int _ = calls.close(faultFd);
-            destroy(id);
+            closing.run(() -> {
+                int _ = calls.close(faultFd);
+            });
+            destroying.run(() -> destroy(id));
         }
 
         @Override
@@ -687,6 +798,7 @@ public final class Iommufd implements AutoCloseable {
     /** A device of the program's. */
     public final class Device implements AutoCloseable {
         private final DeviceObject bound;
+        private final Once closing = new Once();
 
         private Device(DeviceObject bound) {
             this.bound = bound;
@@ -728,6 +840,7 @@ public final class Iommufd implements AutoCloseable {
          * @return the attachment
          */
         public Attachment attach(PageTable table, int pasid) {
+            requireOpen();
             int _ = refusedAs("attach", () -> bound.attach(pasid, table.id));
             return new Attachment(bound, pasid);
         }
@@ -739,17 +852,30 @@ public final class Iommufd implements AutoCloseable {
          * @return the attachment
          */
         public Attachment attach(AddressSpace space) {
+            requireOpen();
             int _ = refusedAs("attach", () -> bound.attach(0, space.id));
             return new Attachment(bound, 0);
         }
 
-        /** Detaches it and gives it back. Doing it again does nothing. */
+        private void requireOpen() {
+            if (closing.isDone()) {
+                throw new IommufdException(
+                        Errno.ENODEV, "attach", "device", Integer.toString(id()), "one that is not closed");
+            }
+        }
+
+        /**
+         * Detaches it and gives it back. Doing it again does nothing.
+         *
+         * @throws IommufdException EBUSY if a thread has entered it and does not step it within the limit: it may be tried again
+         */
         @Override
         public void close() {
-            if (devices.remove(this)) {
-                bound.detachAll();
+            closing.run(() -> {
+                detach(bound::detachAll);
                 bound.unbind();
-            }
+                devices.remove(this);
+            });
         }
 
         @Override
@@ -762,6 +888,7 @@ public final class Iommufd implements AutoCloseable {
     public static final class Attachment implements AutoCloseable {
         private final DeviceObject bound;
         private final int pasid;
+        private final Once ending = new Once();
 
         private Attachment(DeviceObject bound, int pasid) {
             this.bound = bound;
@@ -772,15 +899,24 @@ public final class Iommufd implements AutoCloseable {
          * Translates through another page table from now on, without a moment of none. Open groups are answered INVALID.
          *
          * @param table the other
+         * @throws IommufdException EINVAL if this is ended
          */
         public void replace(PageTable table) {
+            if (ending.isDone()) {
+                throw new IommufdException(
+                        Errno.EINVAL, "replace", "pasid", Integer.toString(pasid), "one that is attached");
+            }
             int _ = refusedAs("replace", () -> bound.replace(pasid, table.id));
         }
 
-        /** Ends it. Open groups are answered INVALID. Doing it again does nothing. */
+        /**
+         * Ends it. Open groups are answered INVALID. Doing it again does nothing.
+         *
+         * @throws IommufdException EBUSY if a thread has entered the device and does not step it within the limit: it may be tried again
+         */
         @Override
         public void close() {
-            bound.detach(pasid);
+            ending.run(() -> detach(() -> bound.detach(pasid)));
         }
     }
 }

@@ -80,6 +80,38 @@ class GuestIommuTest {
         }
     }
 
+    @Test
+    void eventsThatAreHeldAreClosedLater() {
+        try (var iommufd = Iommufd.open();
+                var card = iommufd.device(DeviceConfig.pri("card"));
+                var space = iommufd.addressSpace();
+                var parent = space.pageTable(card).nestParent().make();
+                var iommu = parent.guestIommu(card)) {
+            GuestEvents events = iommu.events(1);
+            int held = iommufd.calls().dup(events.fd());
+            assertEquals(
+                    Errno.EBUSY,
+                    assertThrows(IommufdException.class, events::close).errno());
+            Iommufd.FaultQueue stranger = iommufd.faultQueue();
+            assertEquals(events.fd(), stranger.fd(), "the number is used again");
+            assertEquals(
+                    Errno.EBUSY,
+                    assertThrows(IommufdException.class, events::close).errno());
+            assertEquals(
+                    Errno.EBADF,
+                    assertThrows(IommufdException.class, events::read).errno());
+            assertEquals(0, iommufd.calls().close(held));
+            events.close();
+            GuestEvents next = iommu.events(1);
+            assertEquals(held, next.fd());
+            events.close();
+            assertNull(next.read());
+            next.close();
+            var _ = stranger.consumer();
+            stranger.close();
+        }
+    }
+
     private static GuestEvents.Event next(GuestEvents events) {
         return Objects.requireNonNull(events.read());
     }

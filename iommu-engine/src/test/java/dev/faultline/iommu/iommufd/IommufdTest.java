@@ -6,14 +6,19 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.faultline.ffm.Errno;
+import dev.faultline.iommu.AccessFault;
 import dev.faultline.iommu.DeviceConfig;
+import dev.faultline.iommu.IommuConfig;
 import dev.faultline.iommu.iommufd.mock.MockDriver;
 import dev.faultline.ring.Answer;
 import dev.faultline.ring.FaultWorker;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.List;
 import java.util.OptionalLong;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -133,5 +138,193 @@ class IommufdTest {
         assertEquals(-Errno.EBADFD, iommufd.calls().read(faults.fd(), 0x1_0000L, 40));
         IommufdException taken = assertThrows(IommufdException.class, faults::consumer);
         assertEquals("EBUSY", taken.errnoName());
+    }
+
+    @Test
+    void anAttachmentThatEndedLeavesTheNextOneAlone() {
+        Iommufd.AddressSpace space = iommufd.addressSpace();
+        MemorySegment ram = pages(1);
+        long at = space.map(ram);
+        Iommufd.Device nic = iommufd.device(DeviceConfig.pri("nic"));
+        Iommufd.PageTable table = space.pageTable(nic).make();
+        Iommufd.Attachment old = nic.attach(table);
+        old.close();
+        Iommufd.Attachment next = nic.attach(table);
+        old.close();
+        assertEquals(
+                "EINVAL",
+                assertThrows(IommufdException.class, () -> old.replace(table)).errnoName());
+        nic.engine().write(at, MemorySegment.ofArray(new byte[] {7}));
+        assertEquals(7, ram.get(ValueLayout.JAVA_BYTE, 0), "the next one holds");
+        next.close();
+        table.close();
+    }
+
+    @Test
+    void whatIsClosedTwiceLeavesAloneWhatHasItsIdNow() {
+        Iommufd.AddressSpace space = iommufd.addressSpace();
+        space.close();
+        Iommufd.AddressSpace nextSpace = iommufd.addressSpace();
+        assertEquals(space.id(), nextSpace.id(), "the id is used again");
+        space.close();
+        Iommufd.Device nic = iommufd.device(DeviceConfig.pri("nic"));
+        Iommufd.PageTable table = nextSpace.pageTable(nic).nestParent().make();
+        table.close();
+        Iommufd.PageTable nextTable = nextSpace.pageTable(nic).nestParent().make();
+        assertEquals(table.id(), nextTable.id(), "the id is used again");
+        table.close();
+        Iommufd.GuestIommu guest = nextTable.guestIommu(nic);
+        guest.close();
+        Iommufd.GuestIommu nextGuest = nextTable.guestIommu(nic);
+        assertEquals(guest.id(), nextGuest.id(), "the id is used again");
+        guest.close();
+        Iommufd.GuestDevice known = nextGuest.device(nic, 1);
+        known.close();
+        Iommufd.GuestDevice nextKnown = nextGuest.device(nic, 2);
+        assertEquals(known.id(), nextKnown.id(), "the id is used again");
+        known.close();
+        assertEquals(OptionalLong.of(2), nextGuest.virtualId(nic.id()));
+        nextKnown.close();
+        nextGuest.close();
+        nextTable.close();
+        nextSpace.close();
+    }
+
+    @Test
+    void aFaultQueueThatIsHeldIsClosedLater() {
+        Iommufd.AddressSpace space = iommufd.addressSpace();
+        Iommufd.Device nic = iommufd.device(DeviceConfig.pri("nic"));
+        Iommufd.FaultQueue faults = iommufd.faultQueue();
+        Iommufd.PageTable table = space.pageTable(nic).faults(faults).make();
+        assertEquals(
+                "EBUSY", assertThrows(IommufdException.class, faults::close).errnoName());
+        Iommufd.FaultQueue next = iommufd.faultQueue();
+        assertEquals(faults.fd(), next.fd(), "the number is used again");
+        assertEquals(
+                "EBUSY", assertThrows(IommufdException.class, faults::close).errnoName());
+        assertEquals(
+                "EBADF", assertThrows(IommufdException.class, faults::consumer).errnoName());
+        table.close();
+        faults.close();
+        Iommufd.FaultQueue third = iommufd.faultQueue();
+        assertEquals(faults.id(), third.id(), "the id is used again");
+        faults.close();
+        var _ = next.consumer();
+        next.close();
+        third.close();
+    }
+
+    /** How many segments lie in the program's memory. */
+    private int segments() {
+        return iommufd.calls().memory().toString().split(" to ", -1).length - 1;
+    }
+
+    @Test
+    void whatIsUnmappedIsLetGo() {
+        int before = segments();
+        Iommufd.AddressSpace space = iommufd.addressSpace();
+        space.map(0, pages(1));
+        space.map(2 * PAGE, pages(1));
+        assertEquals(before + 2, segments());
+        assertEquals(2L * PAGE, space.unmap(0, -1));
+        assertEquals(before, segments(), "everything");
+        space.map(0, pages(1));
+        space.map(0xffff_ffff_ffff_0000L, pages(2));
+        assertEquals(2L * PAGE, space.unmap(0xffff_ffff_fff0_0000L, 0xf_f000));
+        assertEquals(before + 1, segments(), "the upper half");
+        space.map(PAGE, pages(2));
+        assertEquals(
+                "ENOENT",
+                assertThrows(IommufdException.class, () -> space.unmap(0, 2 * PAGE))
+                        .errnoName());
+        assertEquals(before + 1, segments(), "the first is gone, the one that would be cut stays");
+        assertEquals(2L * PAGE, space.unmap(PAGE, 2 * PAGE));
+        assertEquals(before, segments());
+        space.map(0, pages(1));
+        Iommufd.Device nic = iommufd.device(DeviceConfig.pri("nic"));
+        Iommufd.PageTable table = space.pageTable(nic).make();
+        assertEquals("EBUSY", assertThrows(IommufdException.class, space::close).errnoName());
+        assertEquals(before + 1, segments());
+        table.close();
+        space.close();
+        assertEquals(before, segments(), "closed");
+    }
+
+    @Test
+    void memoryThatIsOnlyReadIsMappedForReadingOnly() {
+        Iommufd.AddressSpace space = iommufd.addressSpace();
+        MemorySegment ram = pages(1);
+        ram.set(ValueLayout.JAVA_BYTE, 3, (byte) 9);
+        space.mapReadOnly(0, ram);
+        Iommufd.Device nic = iommufd.device(DeviceConfig.pri("nic"));
+        Iommufd.Attachment attached = nic.attach(space);
+        byte[] read = new byte[4];
+        nic.engine().read(0, MemorySegment.ofArray(read));
+        assertArrayEquals(new byte[] {0, 0, 0, 9}, read);
+        assertThrows(AccessFault.class, () -> nic.engine().write(0, MemorySegment.ofArray(read)));
+        attached.close();
+        space.mapReadOnly(PAGE, ram.asReadOnly());
+        assertEquals(
+                "EFAULT",
+                assertThrows(IommufdException.class, () -> nic.attach(space)).errnoName());
+        assertEquals(PAGE, space.unmap(PAGE, PAGE));
+        assertThrows(IllegalArgumentException.class, () -> space.map(PAGE, ram.asReadOnly()), "for writing too");
+    }
+
+    @Test
+    void aDeviceThatIsNotSteppedIsClosedLater() throws InterruptedException {
+        IommuConfig usual = IommuConfig.small();
+        IommuConfig impatient = new IommuConfig(
+                usual.memoryBytes(),
+                usual.iotlbEntries(),
+                usual.stations(),
+                usual.logEntries(),
+                usual.pageRequestEntries(),
+                TimeUnit.MILLISECONDS.toNanos(50),
+                usual.clock());
+        CountDownLatch entered = new CountDownLatch(1);
+        CountDownLatch leaves = new CountDownLatch(1);
+        try (EngineDriver driver = EngineDriver.open(impatient);
+                Iommufd program = Iommufd.open(driver)) {
+            Iommufd.AddressSpace space = program.addressSpace();
+            Iommufd.Device stuck = program.device(DeviceConfig.pri("stuck"));
+            Iommufd.Device other = program.device(DeviceConfig.pri("other"));
+            Iommufd.Attachment attached = stuck.attach(space);
+            var _ = other.attach(space);
+            Thread thread = Thread.ofPlatform().start(() -> {
+                assertTrue(stuck.engine().enter());
+                entered.countDown();
+                try {
+                    leaves.await();
+                } catch (InterruptedException e) {
+                    Thread.currentThread().interrupt();
+                }
+                stuck.engine().leave();
+            });
+            try {
+                entered.await();
+                for (AutoCloseable refuses : List.of(attached, stuck, stuck)) {
+                    IommufdException refused = assertThrows(IommufdException.class, refuses::close);
+                    assertEquals("detach: EBUSY: device: allowed one that is stepped or left", refused.getMessage());
+                }
+                assertEquals(
+                        "EBUSY",
+                        assertThrows(IommufdException.class, program::close).errnoName());
+                assertEquals(
+                        "EBUSY",
+                        assertThrows(IommufdException.class, space::close).errnoName());
+                assertEquals(
+                        "ENODEV",
+                        assertThrows(IommufdException.class, () -> other.attach(space))
+                                .errnoName(),
+                        "was closed nevertheless");
+            } finally {
+                leaves.countDown();
+                thread.join();
+            }
+            stuck.close();
+            attached.close();
+            space.close();
+        }
     }
 }
