@@ -25,7 +25,7 @@ final class InvalidateCommands {
 
     /** Says how many were done also where it fails. */
     private static void invalidate(Call call) throws ErrnoException {
-        InvalidationEntries entries = entries(call, 0);
+        InvalidationEntries entries = entries(call);
         try {
             run(call, entries);
         } finally {
@@ -34,15 +34,16 @@ final class InvalidateCommands {
         }
     }
 
-    /** The program's array, from an entry on. */
-    static InvalidationEntries entries(Call call, int from) {
+    /** The program's array. */
+    static InvalidationEntries entries(Call call) {
+        return entries(call, 0, call.u32(ENTRY_NUM));
+    }
+
+    /** Some entries of the program's array. */
+    static InvalidationEntries entries(Call call, int from, int count) {
         int length = call.u32(ENTRY_LEN);
         return new InvalidationEntries(
-                call.memory(),
-                call.u32(DATA_TYPE),
-                call.u64(DATA_UPTR) + (long) from * length,
-                length,
-                call.u32(ENTRY_NUM) - from);
+                call.memory(), call.u32(DATA_TYPE), call.u64(DATA_UPTR) + (long) from * length, length, count);
     }
 
     /** Refuses what is wrong before any entry is looked at. */

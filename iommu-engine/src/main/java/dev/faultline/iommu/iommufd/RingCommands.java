@@ -113,12 +113,14 @@ public final class RingCommands implements CommandHandler {
     }
 
     private int invalidate(Call call) {
-        InvalidationEntries entries = InvalidateCommands.entries(call, 0);
+        InvalidationEntries entries = InvalidateCommands.entries(call);
         try {
             InvalidateCommands.run(call, entries);
             return entries.done();
         } catch (ErrnoException e) {
-            return -(entries.done() << ERRNO_BITS | e.errno());
+            // Where a driver failed before it counted, all are told to be done, and none is.
+            int done = entries.done() < entries.count() ? entries.done() : 0;
+            return -(done << ERRNO_BITS | e.errno());
         } finally {
             call.end();
         }
@@ -130,17 +132,15 @@ public final class RingCommands implements CommandHandler {
         try {
             InvalidateCommands.check(call);
             InvalidateCommands.Target target = InvalidateCommands.target(call);
-            int[] errors = new int[InvalidateCommands.entries(call, 0).count()];
+            int[] errors = new int[InvalidateCommands.entries(call).count()];
             int done = 0;
             for (int next = 0; next < errors.length; next++) {
-                InvalidationEntries rest = InvalidateCommands.entries(call, next);
                 try {
-                    target.invalidate(rest);
+                    target.invalidate(InvalidateCommands.entries(call, next, 1));
+                    done++;
                 } catch (ErrnoException e) {
-                    errors[next + rest.done()] = e.errno();
+                    errors[next] = e.errno();
                 }
-                done += rest.done();
-                next += rest.done();
             }
             MemorySegment told = MemorySegment.ofArray(errors);
             if (UserMemory.isOutside(to, told.byteSize()) || call.memory().copyOut(told, to) < told.byteSize()) {

@@ -132,7 +132,8 @@ final class MockDomains {
         if (!(device.device() instanceof MockDevice mock)) {
             throw new ErrnoException(Errno.EINVAL, "dev_id", "a mock device");
         }
-        // A released kernel ignores this word; the rig's makes a request that is not the last of its group.
+        // A released kernel ignores this word; the kernel that the recordings were made with makes a request that is
+        // not the last of its group.
         boolean last = (call.u32(RESERVED) & 1) == 0;
         mock.request(call.u32(FAULT_PASID), call.u32(FAULT_GROUP), call.u32(FAULT_PERM), call.u64(FAULT_ADDR), last);
         return 0;
