@@ -108,7 +108,7 @@ public final class Context {
         }
         try {
             rest.complete(object);
-        } catch (ErrnoException e) {
+        } catch (ErrnoException | RuntimeException e) {
             objects.abort(object);
             throw e;
         }
@@ -121,18 +121,26 @@ public final class Context {
      * @param device that nobody has bound
      * @param keepsOpen whether the context stays open as long as it is bound
      * @return its object, which the driver uses until it {@linkplain DeviceObject#unbind unbinds} it
-     * @throws ErrnoException EPERM if another context has bound it, EBUSY if this one has, ENOMEM
+     * @throws ErrnoException EPERM if another context has bound it, EBUSY if this one has or a thread has entered the device and
+     *     does not step it, ENOMEM
      */
     public DeviceObject bind(DriverDevice device, boolean keepsOpen) throws ErrnoException {
-        if (!device.binding().compareAndSet(null, this)) {
-            throw new ErrnoException(device.binding().get() == this ? Errno.EBUSY : Errno.EPERM);
-        }
         if (keepsOpen) {
             keepOpen();
         }
+        if (!device.binding().compareAndSet(null, this)) {
+            if (keepsOpen) {
+                letGo();
+            }
+            throw new ErrnoException(device.binding().get() == this ? Errno.EBUSY : Errno.EPERM);
+        }
         DeviceObject bound = new DeviceObject(this, device, keepsOpen);
         create(bound, object -> {
-            device.device().reportAs(object.id());
+            try {
+                device.device().reportAs(object.id());
+            } catch (IllegalStateException e) {
+                throw new ErrnoException(Errno.EBUSY, "device", "one that is stepped: " + e.getMessage());
+            }
             // The driver's use of it.
             objects.use(object);
         });

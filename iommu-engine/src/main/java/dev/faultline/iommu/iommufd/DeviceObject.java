@@ -7,6 +7,8 @@ import dev.faultline.iommu.Attachment;
 import dev.faultline.iommu.Device;
 import dev.faultline.iommu.IovaRange;
 import dev.faultline.iommu.PageTable;
+import dev.faultline.iommu.QuiescenceTimeout;
+import java.util.List;
 import java.util.TreeMap;
 import java.util.concurrent.locks.Lock;
 import java.util.concurrent.locks.ReentrantLock;
@@ -95,9 +97,17 @@ public final class DeviceObject extends IommufdObject {
      * @throws ErrnoException if it is refused; nothing has changed
      */
     public int attach(int pasid, int ptId) throws ErrnoException {
-        int id = change(ptId, pasid, true, hwpt -> attachTo(hwpt, pasid));
         objects().use(this);
-        return id;
+        boolean done = false;
+        try {
+            int id = change(ptId, pasid, true, hwpt -> attachTo(hwpt, pasid));
+            done = true;
+            return id;
+        } finally {
+            if (!done) {
+                objects().unuse(this);
+            }
+        }
     }
 
     /**
@@ -231,6 +241,8 @@ public final class DeviceObject extends IommufdObject {
                 case Ioas ioas -> toAutomatic(ioas, pasid, attaches, change);
                 default -> throw new ErrnoException(Errno.EINVAL, "pt_id", "the id of an IOAS or a HWPT");
             };
+        } catch (QuiescenceTimeout e) {
+            throw new ErrnoException(Errno.EBUSY, "pt_id", "one whose devices are stepped: " + e.getMessage());
         } finally {
             objects().letGo(target);
         }
@@ -245,7 +257,7 @@ public final class DeviceObject extends IommufdObject {
     private Changed toAutomatic(Ioas ioas, int pasid, boolean attaches, Change change) throws ErrnoException {
         ioas.tables.lock();
         try {
-            for (HwptPaging each : ioas.paging()) {
+            for (HwptPaging each : List.copyOf(ioas.paging())) {
                 if (each.isAutomatic() && objects().tryUse(each)) {
                     try {
                         return new Changed(each, change.to(each));
@@ -255,7 +267,8 @@ public final class DeviceObject extends IommufdObject {
                             throw e;
                         }
                     } finally {
-                        objects().unuse(each);
+                        // A detach may have come since.
+                        objects().unuseAndDestroy(each);
                     }
                 }
             }
@@ -264,11 +277,12 @@ public final class DeviceObject extends IommufdObject {
             HwptPaging made = new HwptPaging(objects(), domain, null, false, ioas, false, true);
             @Nullable Hwpt[] left = new @Nullable Hwpt[1];
             context.create(made, hwpt -> {
+                objects().use(hwpt);
                 if (attaches) {
                     left[0] = change.to(hwpt);
                     try {
                         hwpt.join();
-                    } catch (ErrnoException e) {
+                    } catch (ErrnoException | RuntimeException e) {
                         Hwpt undone = leave(pasid);
                         if (undone != null) {
                             objects().unuse(undone);
@@ -280,6 +294,8 @@ public final class DeviceObject extends IommufdObject {
                     left[0] = change.to(hwpt);
                 }
             });
+            // Before it could be found, a detach that came since would have left it.
+            objects().unuseAndDestroy(made);
             return new Changed(made, left[0]);
         } finally {
             ioas.tables.unlock();
@@ -301,7 +317,7 @@ public final class DeviceObject extends IommufdObject {
                 admit(hwpt, pasid);
                 Attachment made = run(() -> pasid == WHOLE ? engine.attach(table) : engine.attach(table, pasid));
                 attached.put(pasid, new Attached(hwpt, made));
-            } catch (ErrnoException e) {
+            } catch (ErrnoException | RuntimeException e) {
                 if (pasid == WHOLE) {
                     release(hwpt);
                 }
@@ -333,7 +349,7 @@ public final class DeviceObject extends IommufdObject {
                 admit(hwpt, pasid);
                 Attachment made = run(() -> old.attachment.replace(hwpt.domain().table()));
                 attached.put(pasid, new Attached(hwpt, made));
-            } catch (ErrnoException e) {
+            } catch (ErrnoException | RuntimeException e) {
                 if (moves) {
                     release(hwpt);
                 }

@@ -71,12 +71,15 @@ final class ObjectTable {
 
     /** Gives back the id of an object that was never found, and destroys it. */
     void abort(IommufdObject object) {
-        object.destroy();
-        lock.lock();
         try {
-            free(object.id);
+            object.destroy();
         } finally {
-            lock.unlock();
+            lock.lock();
+            try {
+                free(object.id);
+            } finally {
+                lock.unlock();
+            }
         }
     }
 
@@ -209,13 +212,7 @@ final class ObjectTable {
         boolean removed = false;
         lock.lock();
         try {
-            try {
-                for (long left = REMOVAL_LIMIT_NS; object.passing > 0 && left > 0; ) {
-                    left = fewerPassing.awaitNanos(left);
-                }
-            } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-            }
+            awaitPassing(object);
             object.users--;
             if (object.passing == 0 && object.users == 1 && find(object.id) == object) {
                 take(object, tombstone);
@@ -228,6 +225,22 @@ final class ObjectTable {
             object.destroy();
         }
         return removed;
+    }
+
+    /** Waits for those that are passing, also on a thread that is interrupted; under the lock. */
+    private void awaitPassing(IommufdObject object) {
+        boolean interrupted = false;
+        long end = System.nanoTime() + REMOVAL_LIMIT_NS;
+        for (long left = REMOVAL_LIMIT_NS; object.passing > 0 && left > 0; left = end - System.nanoTime()) {
+            try {
+                var _ = fewerPassing.awaitNanos(left);
+            } catch (InterruptedException e) {
+                interrupted = true;
+            }
+        }
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
     }
 
     /** One user less; if only the table is left, the object is destroyed: an automatic page table that is no longer attached. */
