@@ -19,6 +19,8 @@ public final class UserMemory {
     /** Up to where a call takes an address for a user's: {@code USER_PTR_MAX}, where linear address masking is on. */
     static final long POINTER_END = 0x7fff_ffff_ffff_f000L;
 
+    private static final long PAGE = 4096;
+
     /** Where {@link #of} puts its one segment. */
     static final long BASE = 0x1_0000;
 
@@ -84,6 +86,31 @@ public final class UserMemory {
         System.arraycopy(now, place, next, place + 1, now.length - place);
         next[place] = new Mapping(address, segment, writable);
         mappings = next;
+    }
+
+    /**
+     * Puts a segment at the lowest free address.
+     *
+     * @param from no address below this, a multiple of 4096
+     * @param segment the memory, 1 byte or more
+     * @param writable whether a read may write there
+     * @return its address, a multiple of 4096; -1 if there is no room for it
+     * @throws IllegalArgumentException as {@link #map} does, but for what is mapped already
+     */
+    public synchronized long place(long from, MemorySegment segment, boolean writable) {
+        long size = segment.byteSize();
+        long address = from;
+        for (Mapping each : mappings) {
+            if (each.address - address >= size) {
+                break;
+            }
+            address = Math.max(address, (each.end() + PAGE - 1) & -PAGE);
+        }
+        if (address > END - size) {
+            return -1;
+        }
+        map(address, segment, writable);
+        return address;
     }
 
     /**

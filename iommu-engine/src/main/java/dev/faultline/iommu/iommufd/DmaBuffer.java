@@ -2,7 +2,6 @@ package dev.faultline.iommu.iommufd;
 
 import dev.faultline.iommu.Backing;
 import dev.faultline.iommu.HeldPages;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
@@ -20,9 +19,9 @@ final class DmaBuffer extends OpenFile {
     /** Of how many revocations it is that a mapping is from before. */
     private volatile int revocations;
 
-    DmaBuffer(long bytes) {
+    DmaBuffer(long bytes) throws ErrnoException {
         super(O_RDWR);
-        memory = Arena.ofAuto().allocate(bytes, 4096);
+        memory = MemoryFile.allocate(bytes);
     }
 
     long length() {

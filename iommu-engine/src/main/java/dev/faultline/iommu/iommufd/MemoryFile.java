@@ -41,7 +41,7 @@ final class MemoryFile extends OpenFile {
                 : chunks.lastKey() + chunks.lastEntry().getValue().byteSize();
         long needed = (to + PAGE - 1) & -PAGE;
         if (needed > end) {
-            chunks.put(end, Arena.ofAuto().allocate(needed - end, PAGE));
+            chunks.put(end, allocate(needed - end));
         } else {
             long at = to;
             while (at < length) {
@@ -52,6 +52,15 @@ final class MemoryFile extends OpenFile {
             }
         }
         length = to;
+    }
+
+    /** Zeros, which go when nobody has them any more. */
+    static MemorySegment allocate(long bytes) throws ErrnoException {
+        try {
+            return Arena.ofAuto().allocate(bytes, PAGE);
+        } catch (OutOfMemoryError e) {
+            throw new ErrnoException(Errno.ENOMEM);
+        }
     }
 
     synchronized long length() {

@@ -37,6 +37,10 @@ public final class SystemCalls implements AutoCloseable {
 
     private static final int SEGMENT_BYTES = 16;
     private static final int PAGE = 4096;
+
+    /** Mappings of a process: the default of {@code vm.max_map_count}. */
+    private static final int MOST_MAPPINGS = 65530;
+
     private static final long FIRST_MAPPING = 0x7f00_0000_0000L;
 
     private static final int F_DUPFD = 0;
@@ -134,11 +138,12 @@ public final class SystemCalls implements AutoCloseable {
      * @param bytes how much
      * @param closesOnExec whether its descriptor does not outlive the program
      * @return its descriptor
-     * @throws ErrnoException EMFILE
+     * @throws ErrnoException EMFILE, ENOMEM
      */
     public int deviceMemory(long bytes, boolean closesOnExec) throws ErrnoException {
+        DmaBuffer buffer = new DmaBuffer(bytes);
         int fd = descriptors.reserve(0, closesOnExec);
-        descriptors.install(fd, new DmaBuffer(bytes));
+        descriptors.install(fd, buffer);
         return fd;
     }
 
@@ -590,7 +595,7 @@ public final class SystemCalls implements AutoCloseable {
      *
      * @param fd a descriptor
      * @param length 0 or more
-     * @return 0; {@code -EINVAL} for a descriptor that has no length; {@code -EFBIG}, {@code -EBADF}
+     * @return 0; {@code -EINVAL} for a descriptor that has no length; {@code -EFBIG}, {@code -ENOMEM}, {@code -EBADF}
      */
     public int ftruncate(int fd, long length) {
         if (length < 0) {
@@ -702,7 +707,7 @@ public final class SystemCalls implements AutoCloseable {
      * @param protection PROT_READ (1), PROT_WRITE (2)
      * @param flags MAP_SHARED (1)
      * @return the address; {@code -EBADF}, {@code -EINVAL}, {@code -EACCES}, {@code -EPERM}, {@code -ENXIO} where nothing is announced
-     *     of that length, {@code -ENODEV} for other descriptors
+     *     of that length, {@code -ENODEV} for other descriptors, {@code -ENOMEM} if there are too many mappings or no addresses
      */
     public long mmap(int fd, long offset, long length, int protection, int flags) {
         int type = flags & MAP_TYPE;
@@ -723,29 +728,36 @@ public final class SystemCalls implements AutoCloseable {
             }
             long pages = (length + PAGE - 1) & -PAGE;
             OpenFile.Mapping mapping = file.map(offset, pages, protection, shared ? MAP_SHARED : type);
-            synchronized (mapped) {
-                long address = FIRST_MAPPING;
-                for (var each : mapped.entrySet()) {
-                    if (each.getKey() - address >= pages) {
-                        break;
-                    }
-                    address = each.getKey() + each.getValue().length;
-                }
-                memory.map(address, mapping.memory(), (protection & PROT_WRITE) != 0);
-                // A mapping keeps its file open.
-                if (!file.hold()) {
-                    throw new IllegalStateException("a file that is held was released");
-                }
-                mapped.put(address, new Mapped(pages, () -> {
-                    mapping.unmapped().run();
-                    file.letGo();
-                }));
-                return address;
+            long address = place(file, mapping, pages, (protection & PROT_WRITE) != 0);
+            if (address < 0) {
+                mapping.unmapped().run();
             }
+            return address;
         } catch (ErrnoException e) {
             return -e.errno();
         } finally {
             file.letGo();
+        }
+    }
+
+    private long place(OpenFile file, OpenFile.Mapping mapping, long length, boolean writable) {
+        synchronized (mapped) {
+            if (mapped.size() >= MOST_MAPPINGS) {
+                return -Errno.ENOMEM;
+            }
+            long address = memory.place(FIRST_MAPPING, mapping.memory(), writable);
+            if (address < 0) {
+                return -Errno.ENOMEM;
+            }
+            // A mapping keeps its file open.
+            if (!file.hold()) {
+                throw new IllegalStateException("a file that is held was released");
+            }
+            mapped.put(address, new Mapped(length, () -> {
+                mapping.unmapped().run();
+                file.letGo();
+            }));
+            return address;
         }
     }
 
