@@ -1,6 +1,7 @@
 package dev.faultline.iommu.iommufd;
 
 import dev.faultline.ffm.Errno;
+import dev.faultline.iommu.QuiescenceTimeout;
 import dev.faultline.ring.UserMemory;
 import java.lang.foreign.MemorySegment;
 import java.util.Collection;
@@ -95,6 +96,8 @@ final class Commands {
     static int run(Command command, Call call) throws ErrnoException {
         try {
             return command.body().run(call);
+        } catch (QuiescenceTimeout e) {
+            throw new ErrnoException(Errno.EBUSY, "device", "one that is stepped: " + e.getMessage());
         } finally {
             call.end();
         }

@@ -4,6 +4,10 @@ import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.DeviceConfig;
 import dev.faultline.iommu.Iommu;
 import dev.faultline.iommu.IommuConfig;
+import dev.faultline.iommu.PageTable;
+import dev.faultline.iommu.QuiescenceTimeout;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
 
 /**
  * The engine's own IOMMU and devices behind {@code /dev/iommu}: what a program maps is what devices read and write, what it attaches is
@@ -24,6 +28,9 @@ public final class EngineDriver implements Driver {
     public static final int VIOMMU_TYPE = 0x464c;
 
     private final Iommu iommu;
+
+    /** Page tables that nothing uses but a thread that does not step its device, the oldest first. */
+    private final Queue<PageTable> left = new ConcurrentLinkedQueue<>();
 
     private EngineDriver(Iommu iommu) {
         this.iommu = iommu;
@@ -58,6 +65,23 @@ public final class EngineDriver implements Driver {
     /** Refuses in a program's words what it cannot be asked. */
     static ErrnoException unknown(String field, String allowed) {
         return new ErrnoException(Errno.EOPNOTSUPP, field, allowed);
+    }
+
+    /** Closes a page table, or leaves it to the next call if a thread may still use it: what is nested goes before its parent. */
+    void close(PageTable table) {
+        left.add(table);
+        while (true) {
+            PageTable next = left.poll();
+            if (next == null) {
+                return;
+            }
+            try {
+                next.close();
+            } catch (QuiescenceTimeout | IllegalStateException e) {
+                left.add(next);
+                return;
+            }
+        }
     }
 
     /** Closes the devices, and the IOMMU. */

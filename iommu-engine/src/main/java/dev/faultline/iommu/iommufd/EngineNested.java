@@ -131,6 +131,6 @@ final class EngineNested implements NestedDomain {
 
     @Override
     public void close() {
-        table.close();
+        driver.close(table);
     }
 }

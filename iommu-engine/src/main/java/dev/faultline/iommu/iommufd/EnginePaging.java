@@ -37,6 +37,6 @@ final class EnginePaging implements PagingDomain {
 
     @Override
     public void close() {
-        table.close();
+        driver.close(table);
     }
 }

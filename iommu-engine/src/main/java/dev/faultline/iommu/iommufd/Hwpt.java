@@ -48,9 +48,12 @@ abstract sealed class Hwpt extends IommufdObject permits HwptPaging, HwptNested 
 
     @Override
     void destroy() {
-        domain.close();
-        if (fault != null) {
-            objects.unuse(fault);
+        try {
+            domain.close();
+        } finally {
+            if (fault != null) {
+                objects.unuse(fault);
+            }
         }
     }
 }

@@ -42,7 +42,10 @@ final class HwptNested extends Hwpt {
 
     @Override
     void destroy() {
-        super.destroy();
-        objects().unuse(holds());
+        try {
+            super.destroy();
+        } finally {
+            objects().unuse(holds());
+        }
     }
 }

@@ -1,5 +1,6 @@
 package dev.faultline.iommu.iommufd;
 
+import dev.faultline.iommu.QuiescenceTimeout;
 import org.jspecify.annotations.Nullable;
 
 /** A page table that shows what an {@link Ioas} maps. */
@@ -64,12 +65,27 @@ final class HwptPaging extends Hwpt {
         try {
             if (joined) {
                 ioas.paging().remove(this);
-                ioas.areas().leave(domain().areas());
+                leave();
             }
         } finally {
             ioas.tables.unlock();
+            try {
+                super.destroy();
+            } finally {
+                objects().unuse(ioas);
+            }
         }
-        super.destroy();
-        objects().unuse(ioas);
+    }
+
+    /** Shows nothing any more: what a thread in a device may still use is freed once that steps. */
+    private void leave() {
+        while (true) {
+            try {
+                ioas.areas().leave(domain().areas());
+                return;
+            } catch (QuiescenceTimeout e) {
+                // Something has been taken out, and what is left is less: a table that stayed would be shown new areas.
+            }
+        }
     }
 }

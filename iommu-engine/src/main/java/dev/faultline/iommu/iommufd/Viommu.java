@@ -181,9 +181,12 @@ public final class Viommu extends IommufdObject {
 
     @Override
     void destroy() {
-        if (driver != null) {
-            driver.close();
+        try {
+            if (driver != null) {
+                driver.close();
+            }
+        } finally {
+            context.objects().unuse(parent);
         }
-        context.objects().unuse(parent);
     }
 }
