@@ -29,7 +29,7 @@ class ContenderTest {
                 "queue.w-1",
                 "queue.w99999999",
                 "nobody.w1",
-                "loop.w8"
+                "queue.park.w8"
             })
     void anotherNameIsRefused(String key) {
         String said = assertThrows(IllegalArgumentException.class, () -> Contender.of(key))
