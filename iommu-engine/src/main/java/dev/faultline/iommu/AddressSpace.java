@@ -255,12 +255,13 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             long page = table.page(entry);
             boolean dirtyElsewhere = false;
             try {
-                dirtyElsewhere = siblings.take(at, epoch);
+                dirtyElsewhere = siblings.take(at, page, epoch);
             } catch (QuiescenceTimeout e) {
                 if (table.restore(at, entry)) {
                     settle(at, Frames.BYTES);
                 } else {
                     mapped.decrementAndGet();
+                    siblings.forget(page);
                     if (format.isOwned(entry)) {
                         iommu.reclaimLater(epoch, page);
                     }
@@ -274,6 +275,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             if (dirty) {
                 frames.physical().read(page, into, 0, Frames.BYTES);
             }
+            siblings.forget(page);
             if (format.isOwned(entry)) {
                 frames.free(page);
             }
@@ -530,6 +532,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
      * After something was mapped: takes it back if a region was being reserved there meanwhile, and tells the other tables.
      *
      * @throws OutOfFrames if they have no room; then it is mapped nowhere
+     * @throws IllegalArgumentException if one of them can not translate it; then it is mapped nowhere
      */
     private void settle(long first, long bytes) {
         long last = first + bytes - 1;
@@ -539,7 +542,14 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             // Even if it is reserved no more: who reserved it may have found the mapping, and given up as well.
             throw clash(first, region);
         }
-        if (!siblings.agree(first, last, 0)) {
+        boolean whole;
+        try {
+            whole = siblings.show(first, last);
+        } catch (IllegalArgumentException e) {
+            boolean _ = unmap(first, bytes);
+            throw e;
+        }
+        if (!whole) {
             boolean _ = unmap(first, bytes);
             throw frames.none("a page table");
         }

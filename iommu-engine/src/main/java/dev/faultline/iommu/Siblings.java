@@ -4,12 +4,14 @@ import dev.faultline.iommu.table.Leaf;
 import dev.faultline.iommu.table.PageFormat;
 import dev.faultline.iommu.table.RadixTable;
 import dev.faultline.iommu.table.Taken;
-import dev.faultline.iommu.table.Translation;
 import dev.faultline.iommu.tlb.Iotlb;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The page tables of an address space beside its first, which has the pages that a handler gives. Each change is made in the first,
@@ -18,14 +20,14 @@ import java.util.concurrent.locks.ReentrantLock;
  * the first and a look here is the compare-and-set of the change, and between a table's coming here and its first agreement is the
  * volatile store, so that one of the two sees the other.
  *
+ * <p>Whoever takes something out of another table invalidates it before the lock is released. So who finds nothing there to take, since
+ * somebody else has taken it, waits for that as well by waiting for the newest epoch.
+ *
  * <p>Threads: any. The lock is held while tables are changed, and not while devices are waited for.
  */
 final class Siblings {
     /** What a table said and says no more. */
     record Change(EngineTable table, Taken taken) {}
-
-    /** Filled by nobody. */
-    private static final Leaf NONE = new Leaf();
 
     private final Iommu iommu;
     private final EngineTable own;
@@ -35,6 +37,13 @@ final class Siblings {
 
     /** Written under the lock; read by everybody who has changed the first. A stale value: see the class. */
     private volatile EngineTable[] others = {};
+
+    /**
+     * Memory that was written to through another table which says so no more, and that the first may have mapped still: the first address
+     * and the last, none over another. Written under the lock; that it is empty is read by everybody who has taken out of the first,
+     * and a stale answer is as if the other table's page had gone later.
+     */
+    private final ConcurrentSkipListMap<Long, Long> written = new ConcurrentSkipListMap<>();
 
     Siblings(Iommu iommu, EngineTable own, Areas areas) {
         this.iommu = iommu;
@@ -48,22 +57,36 @@ final class Siblings {
     }
 
     /**
-     * Makes the others agree in a range, and waits until no device uses what they said and say no more, nor what is older than an epoch.
+     * Makes the others say what was mapped in a range. Waits only if they said something else there.
      *
      * @param from the first address, and the last one on the same side of the gap in the input range
-     * @param epoch what has to be waited for in any case; 0 for nothing
      * @return false if no frame is free for a table: then they lack pages
+     * @throws IllegalArgumentException if one of them can not translate the range: then they lack it
      */
-    boolean agree(long from, long last, long epoch) {
+    boolean show(long from, long last) {
         if (others.length == 0) {
-            if (epoch != 0) {
-                iommu.await(epoch);
-            }
             return true;
         }
         List<Change> changes = new ArrayList<>();
-        boolean whole = agree(from, last, changes);
-        await(changes, epoch);
+        boolean whole = true;
+        lock.lock();
+        try {
+            for (EngineTable other : others) {
+                IovaRange there = within(other, from, last);
+                if (there == null || there.first() != from || there.last() != last) {
+                    throw new IllegalArgumentException("address=0x" + Long.toHexString(from) + ": allowed "
+                            + other.format().canonicalRule() + ", as " + other.table() + " of the same address space");
+                }
+            }
+            for (EngineTable other : others) {
+                whole &= agree(other, from, last, changes);
+            }
+        } finally {
+            lock.unlock();
+        }
+        if (!changes.isEmpty()) {
+            await(changes);
+        }
         return whole;
     }
 
@@ -76,7 +99,13 @@ final class Siblings {
     RadixTable.Outcome protect(long from, long last, int rights, Taken changed) {
         if (others.length == 0) {
             RadixTable.Outcome alone = first.protect(from, last, rights, changed);
-            var _ = agree(from, last, changed.isEmpty() ? 0 : own.invalidate(changed));
+            long epoch = changed.isEmpty() ? 0 : own.invalidate(changed);
+            List<Change> later = new ArrayList<>();
+            // A table may have come meanwhile.
+            agree(from, last, later);
+            if (epoch != 0 || !later.isEmpty()) {
+                await(later);
+            }
             return alone;
         }
         List<Change> changes = new ArrayList<>();
@@ -84,55 +113,127 @@ final class Siblings {
         lock.lock();
         try {
             for (EngineTable other : others) {
-                Taken there = new Taken();
-                if (outcome == RadixTable.Outcome.DONE) {
-                    outcome = other.radix().protect(from, last, rights, there);
-                }
-                if (!there.isEmpty()) {
-                    changes.add(new Change(other, there));
+                IovaRange range = within(other, from, last);
+                if (range != null && outcome == RadixTable.Outcome.DONE) {
+                    Taken there = new Taken();
+                    outcome = other.radix().protect(range.first(), range.last(), rights, there);
+                    invalidate(other, there, changes);
                 }
             }
             if (outcome == RadixTable.Outcome.DONE) {
                 outcome = first.protect(from, last, rights, changed);
+                var _ = own.invalidate(changed);
             }
-            var _ = agree(from, last, changes);
+            agree(from, last, changes);
         } finally {
             lock.unlock();
         }
-        await(changes, changed.isEmpty() ? 0 : own.invalidate(changed));
+        await(changes);
         return outcome;
     }
 
-    /** Invalidates what was taken out of a range, of the first and then of the others, waits, and frees it. */
+    /**
+     * Invalidates what was taken out of the first, takes it out of the others, waits, and frees it.
+     *
+     * @param from where it was taken out, and the last address on the same side of the gap in the input range
+     */
     void release(Taken taken, long from, long last) {
-        if (others.length == 0) {
+        if (others.length == 0 && written.isEmpty()) {
             own.release(taken);
             return;
         }
         iommu.reclaim();
         List<Change> changes = new ArrayList<>();
-        var _ = agree(from, last, changes);
-        changes.addFirst(new Change(own, taken));
-        await(changes, 0);
+        changes.add(new Change(own, taken));
+        lock.lock();
+        try {
+            var _ = own.invalidate(taken);
+            for (EngineTable other : others) {
+                for (int i = 0; i < taken.pages(); i++) {
+                    takeOut(other, taken.address(i), 1L << taken.sizeLg2(i), taken.page(i), changes);
+                }
+                var _ = agree(other, from, last, changes);
+            }
+            for (int i = 0; i < taken.pages(); i++) {
+                forget(taken.page(i), 1L << taken.sizeLg2(i));
+            }
+        } finally {
+            lock.unlock();
+        }
+        await(changes);
     }
 
-    /** Takes a page out of the others that the first lacks, and waits for all; whether a device may have written through one of them. */
-    boolean take(long at, long epoch) {
-        boolean dirty = false;
-        EngineTable[] now = others;
-        Leaf leaf = now.length == 0 ? NONE : new Leaf();
-        for (EngineTable other : now) {
-            // A mark may be set after it was looked at: what may be written to counts as written to.
-            dirty |= other.radix().look(at, leaf) && (leaf.rights() & Translation.WRITE) != 0;
+    /**
+     * Takes a page out of the others that was taken out of the first, and waits for all.
+     *
+     * @param physical what it was mapped to
+     * @param epoch that of its invalidation in the first
+     * @return whether a device may have written to it through one of them
+     */
+    boolean take(long at, long physical, long epoch) {
+        if (others.length == 0 && written.isEmpty()) {
+            iommu.await(epoch);
+            return false;
         }
-        var _ = agree(at, at + Frames.BYTES - 1, epoch);
+        boolean dirty;
+        List<Change> changes = new ArrayList<>();
+        lock.lock();
+        try {
+            for (EngineTable other : others) {
+                takeOut(other, at, Frames.BYTES, physical, changes);
+                var _ = agree(other, at, at + Frames.BYTES - 1, changes);
+            }
+            // What was taken out just now is among it.
+            Map.Entry<Long, Long> covers = written.floorEntry(physical);
+            dirty = covers != null && covers.getValue() >= physical;
+        } finally {
+            lock.unlock();
+        }
+        await(changes);
         return dirty;
+    }
+
+    /** A page that was taken is gone: whether it was written to is of no interest any more. */
+    void forget(long physical) {
+        if (!written.isEmpty()) {
+            lock.lock();
+            try {
+                forget(physical, Frames.BYTES);
+            } finally {
+                lock.unlock();
+            }
+        }
+    }
+
+    private void forget(long physical, long bytes) {
+        written.subMap(physical, physical + bytes).clear();
+    }
+
+    /** What was taken out of another table was perhaps written to through it. Pages are aligned: one lies in another, or beside it. */
+    private void remember(Taken taken) {
+        for (int i = 0; i < taken.pages(); i++) {
+            long page = taken.page(i);
+            Map.Entry<Long, Long> covers = written.floorEntry(page);
+            if (taken.dirty(i) && (covers == null || covers.getValue() < page)) {
+                long bytes = 1L << taken.sizeLg2(i);
+                forget(page, bytes);
+                written.put(page, page + bytes - 1);
+            }
+        }
     }
 
     boolean accessedAndClear(long at) {
         boolean used = accessedAndClear(own, at);
-        for (EngineTable other : others) {
-            used |= accessedAndClear(other, at);
+        if (others.length > 0) {
+            // One that leaves is not closed meanwhile.
+            lock.lock();
+            try {
+                for (EngineTable other : others) {
+                    used |= within(other, at, at) != null && accessedAndClear(other, at);
+                }
+            } finally {
+                lock.unlock();
+            }
         }
         return used;
     }
@@ -158,15 +259,9 @@ final class Siblings {
         return table.wants(Window.wanted(table.domain(), at));
     }
 
-    /** Waits until no device uses what was taken out of other tables, nor what is older than an epoch, and frees it. */
-    private void await(List<Change> changes, long epoch) {
-        long newest = epoch;
-        for (Change change : changes) {
-            newest = change.table().invalidate(change.taken());
-        }
-        if (newest == 0) {
-            return;
-        }
+    /** Waits until no device uses what was taken out, by whomever, and invalidated before this; and frees it. */
+    private void await(List<Change> changes) {
+        long newest = iommu.log().epoch();
         try {
             iommu.await(newest);
         } catch (QuiescenceTimeout e) {
@@ -178,26 +273,77 @@ final class Siblings {
         changes.forEach(change -> change.table().free(change.taken()));
     }
 
-    private boolean agree(long from, long last, List<Change> changes) {
+    /** Takes out what leads to a page that the first has mapped no more, and nothing else: an area may lie there by now. */
+    private void takeOut(EngineTable other, long address, long bytes, long physical, List<Change> changes) {
+        IovaRange range = within(other, address, address + bytes - 1);
+        if (range == null) {
+            return;
+        }
+        RadixTable radix = other.radix();
+        Taken taken = new Taken();
+        Leaf leaf = new Leaf();
+        long at = range.first();
+        for (long skip; (skip = radix.nextMapped(at, range.last())) >= 0; ) {
+            at += skip;
+            long end = at | (Frames.BYTES - 1);
+            if (radix.look(at, leaf)) {
+                end = leaf.last();
+                boolean same = leaf.physical() - leaf.address() == physical - address;
+                // One that is shown for good found this page gone: what is there is its own.
+                if (same && areas.find(at) == null) {
+                    var _ = radix.unmap(leaf.address(), leaf.last(), taken, Integer.MAX_VALUE);
+                }
+            }
+            if (Long.compareUnsigned(end, range.last()) >= 0) {
+                break;
+            }
+            at = end + 1;
+        }
+        remember(taken);
+        invalidate(other, taken, changes);
+    }
+
+    private void agree(long from, long last, List<Change> changes) {
+        if (others.length == 0) {
+            return;
+        }
         lock.lock();
         try {
-            boolean whole = true;
             for (EngineTable other : others) {
-                whole &= agree(other, from, last, changes);
+                var _ = agree(other, from, last, changes);
             }
-            return whole;
         } finally {
             lock.unlock();
         }
     }
 
     private boolean agree(EngineTable other, long from, long last, List<Change> changes) {
+        IovaRange range = within(other, from, last);
+        if (range == null) {
+            return true;
+        }
         Taken taken = new Taken();
-        boolean whole = other.agree(first, areas, from, last, taken);
+        boolean whole = other.agree(first, areas, range.first(), range.last(), taken);
+        remember(taken);
+        invalidate(other, taken, changes);
+        return whole;
+    }
+
+    private static void invalidate(EngineTable other, Taken taken, List<Change> changes) {
         if (!taken.isEmpty()) {
+            var _ = other.invalidate(taken);
             changes.add(new Change(other, taken));
         }
-        return whole;
+    }
+
+    /** What a table can translate of a range on one side of the gap; null for nothing. */
+    private static @Nullable IovaRange within(EngineTable table, long from, long last) {
+        long end = table.lastAddress();
+        if (from >= 0) {
+            return from > end ? null : new IovaRange(from, Math.min(last, end));
+        }
+        long begin = -end - 1;
+        return last < begin || !table.format().canonical(-1) ? null : new IovaRange(Math.max(from, begin), last);
     }
 
     /**
@@ -209,8 +355,9 @@ final class Siblings {
     void join(EngineTable added) {
         boolean joined = false;
         try {
-            requireTranslatable(added);
             AreaResult result = add(added) ? areas.join(added) : AreaResult.NO_MEMORY;
+            // Only now: who maps something else from here on looks here, and takes it back.
+            requireTranslatable(added);
             joined = result == AreaResult.DONE;
             if (result == AreaResult.NO_MEMORY) {
                 throw iommu.frames().none("a page table");
@@ -256,7 +403,9 @@ final class Siblings {
             return true;
         } finally {
             lock.unlock();
-            await(changes, 0);
+            if (!changes.isEmpty()) {
+                await(changes);
+            }
         }
     }
 
@@ -271,22 +420,35 @@ final class Siblings {
         return halves;
     }
 
+    /** Forgets a table, but for what was written to through it. */
     private boolean remove(EngineTable gone) {
         lock.lock();
         try {
             EngineTable[] now = others;
             others = Arrays.stream(now).filter(table -> table != gone).toArray(EngineTable[]::new);
-            return others.length < now.length;
+            if (others.length == now.length) {
+                return false;
+            }
+            Taken taken = new Taken();
+            for (IovaRange half : halves(gone)) {
+                var _ = gone.radix().unmap(half.first(), half.last(), taken, Integer.MAX_VALUE);
+            }
+            remember(taken);
+            return true;
         } finally {
             lock.unlock();
         }
     }
 
-    /** Ends a table to which nothing is attached. */
+    /**
+     * Ends a table to which nothing is attached.
+     *
+     * @throws QuiescenceTimeout if a thread has entered a device and does not step; then it is kept the same, until this is called again
+     */
     void leave(EngineTable gone) {
+        areas.leave(gone);
+        iommu.await(gone.table().forget(0, Iotlb.EVERYTHING));
         if (remove(gone)) {
-            areas.leave(gone);
-            iommu.await(gone.table().forget(0, Iotlb.EVERYTHING));
             drop(gone);
         }
     }

@@ -806,7 +806,12 @@ public final class RadixTable {
     }
 
     private void note(long address, long entry, int level, Taken taken) {
-        taken.page(address, format.leafAddress(entry, level), format.shift(level), format.owned(entry));
+        taken.page(
+                address,
+                format.leafAddress(entry, level),
+                format.shift(level),
+                format.owned(entry),
+                format.dirty(entry));
     }
 
     /** The level at which a page is mapped at an address, or -1. */

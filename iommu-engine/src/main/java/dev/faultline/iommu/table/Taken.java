@@ -13,6 +13,7 @@ public final class Taken {
     private long[] page = new long[16];
     private byte[] sizeLg2 = new byte[16];
     private boolean[] owned = new boolean[16];
+    private boolean[] dirty = new boolean[16];
     private int pages;
     private long[] table = new long[4];
     private int tables;
@@ -51,6 +52,11 @@ public final class Taken {
         return owned[i];
     }
 
+    /** Whether it may have been written to through the table. */
+    public boolean dirty(int i) {
+        return dirty[i];
+    }
+
     public int tables() {
         return tables;
     }
@@ -64,18 +70,20 @@ public final class Taken {
         tables = 0;
     }
 
-    void page(long at, long physical, int size, boolean own) {
+    void page(long at, long physical, int size, boolean own, boolean written) {
         if (pages == address.length) {
             int more = 2 * pages;
             address = Arrays.copyOf(address, more);
             page = Arrays.copyOf(page, more);
             sizeLg2 = Arrays.copyOf(sizeLg2, more);
             owned = Arrays.copyOf(owned, more);
+            dirty = Arrays.copyOf(dirty, more);
         }
         address[pages] = at;
         page[pages] = physical;
         sizeLg2[pages] = (byte) size;
-        owned[pages++] = own;
+        owned[pages] = own;
+        dirty[pages++] = written;
     }
 
     void table(long physical) {
