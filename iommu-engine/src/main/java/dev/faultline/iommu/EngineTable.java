@@ -284,20 +284,28 @@ final class EngineTable implements AreaTable {
     private boolean fill(Leaf page, Taken taken) {
         Leaf mine = new Leaf();
         long at = page.address();
-        while (Long.compareUnsigned(at, page.last()) <= 0) {
+        while (true) {
+            long end;
             if (radix.look(at, mine)) {
-                at = mine.last() + 1;
-                continue;
+                end = mine.last();
+            } else {
+                long skip = radix.nextMapped(at, page.last());
+                long bytes = skip < 0 ? page.last() - at + 1 : skip;
+                long physical = page.physical() + (at - page.address());
+                long done = radix.mapRange(at, physical, bytes, page.rights(), false, format.sizes(), taken);
+                if (done < bytes && taken.outcome() == RadixTable.Outcome.NO_FRAME) {
+                    return false;
+                }
+                if (done == 0) {
+                    continue;
+                }
+                end = at + done - 1;
             }
-            long skip = radix.nextMapped(at, page.last());
-            long bytes = skip < 0 ? page.last() - at + 1 : skip;
-            long done = radix.mapRange(
-                    at, page.physical() + (at - page.address()), bytes, page.rights(), false, format.sizes(), taken);
-            at += done;
-            if (done < bytes && taken.outcome() == RadixTable.Outcome.NO_FRAME) {
-                return false;
+            // The last page of all addresses has no next one.
+            if (Long.compareUnsigned(end, page.last()) >= 0) {
+                return true;
             }
+            at = end + 1;
         }
-        return true;
     }
 }

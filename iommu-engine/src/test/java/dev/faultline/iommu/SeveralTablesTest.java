@@ -121,6 +121,20 @@ class SeveralTablesTest {
     }
 
     @Test
+    void theLastPageOfAllAddressesIsInEveryTable() {
+        try (Rig rig = Rig.open()) {
+            PageTable other = rig.space.addTable(TableFormat.X86_4_LEVEL, null);
+            assertTrue(rig.space.zero(-PAGE));
+            assertSame(rig.space.radix(), other, -2 * PAGE, 2, "mapped");
+            assertSame(rig.space.radix(), other, 0, 4, "and nothing at the first addresses");
+            PageTable joined = rig.space.addTable(TableFormat.X86_4_LEVEL, null);
+            assertSame(rig.space.radix(), joined, -2 * PAGE, 2, "joined");
+            assertTrue(rig.space.unmap(-2 * PAGE, 2 * PAGE));
+            assertSame(rig.space.radix(), other, -2 * PAGE, 2, "unmapped");
+        }
+    }
+
+    @Test
     void rangesAndPagesKeepOutOfEachOthersWay() {
         try (Rig rig = Rig.open()) {
             long frame = rig.iommu.frames().allocate();
