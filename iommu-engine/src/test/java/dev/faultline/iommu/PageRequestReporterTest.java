@@ -159,6 +159,61 @@ class PageRequestReporterTest {
     }
 
     @Test
+    void scenario96WithoutTablesOfTheGuestNothingHandlesAPasidThatIsNotAttached() {
+        Device other = iommu.device(DeviceConfig.reported("other"));
+        PageRequestReporter without = other.reportTo(
+                (pasid, index, last, code) -> told.add("other " + pasid + "/" + index + " " + code), false);
+        var _ = other.attach(table(PageTable.Kind.NESTED, true));
+        assertFalse(without.report(5, 1, 0, 1, true));
+        assertEquals(List.of("other 5/1 INVALID"), told);
+        assertTrue(without.report(0, 2, 0, 1, true));
+        assertEquals(10, read(2).length);
+        answer(1, 0);
+        without.takeAnswers();
+        assertEquals(List.of("other 5/1 INVALID", "other 0/2 SUCCESS"), told);
+    }
+
+    /** All memory for groups is taken when a device is attached, so what runs out is its bound; and the answer is INVALID. */
+    @Test
+    void scenario105AGroupWithoutRoomIsRefusedWithWhatCameBefore() {
+        Device other = iommu.device(DeviceConfig.reported("other").withAllocation(2));
+        PageRequestReporter small = other.reportTo(
+                (pasid, index, last, code) -> told.add(pasid + "/" + index + (last ? "" : "+") + " " + code), true);
+        var _ = other.attach(table(PageTable.Kind.NESTED, true));
+        int groups = 0;
+        do {
+            groups++;
+            assertTrue(small.report(0, groups, 0x1000, 1, false));
+        } while (small.report(0, groups, 0x2000, 1, true));
+        assertTrue(groups > 2, "two fit");
+        assertEquals(List.of("0/" + groups + " INVALID"), told);
+        assertEquals(20 * (groups - 1), read(2 * groups).length, "nothing of the last is readable");
+        answer(1, 0);
+        small.takeAnswers();
+        assertTrue(small.report(0, groups, 0x3000, 1, true));
+        assertEquals(10, read(2).length, "what came before is gone");
+    }
+
+    @Test
+    void scenario106ARequestWithoutRoomIsLeftOut() {
+        Device other = iommu.device(DeviceConfig.reported("other").withAllocation(2));
+        PageRequestReporter small = other.reportTo((pasid, index, last, code) -> told.add(index + " " + code), true);
+        var _ = other.attach(table(PageTable.Kind.NESTED, true));
+        int most = Groups.PCI_INDICES;
+        assertTrue(small.report(0, 1, 0xa000, 1, false));
+        for (int i = 1; i < most; i++) {
+            assertTrue(small.report(0, most + i, 0, 1, false));
+        }
+        assertTrue(small.report(0, 1, 0xb000, 1, false), "dropped, and not answered");
+        assertEquals(1, other.pageRequests().overflowDropped());
+        assertEquals(List.of(), told);
+        assertTrue(small.report(0, 1, 0xc000, 1, true));
+        int[] words = read(4);
+        assertEquals(20, words.length);
+        assertEquals(List.of(0xa000, 0xc000), List.of(words[6], words[16]));
+    }
+
+    @Test
     void onlySuchDevicesAreReportedFor() {
         Device plain = iommu.device(DeviceConfig.plain("plain"));
         assertThrows(IllegalStateException.class, () -> plain.reportTo((pasid, index, last, code) -> {}, false));

@@ -3,6 +3,7 @@ package dev.faultline.iommu.iommufd;
 import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.AccessResult;
 import dev.faultline.iommu.Device;
+import dev.faultline.iommu.DeviceConfig;
 import dev.faultline.iommu.FaultModel;
 import dev.faultline.ring.FaultProducer;
 import dev.faultline.ring.FaultQueue;
@@ -27,15 +28,32 @@ public final class EngineDevice implements DriverDevice {
 
     private final EngineDriver driver;
     private final Device device;
+
+    /** It is a virtual function. */
+    private final boolean virtual;
+
     private final AtomicReference<@Nullable Context> binding = new AtomicReference<>();
 
     /** By PASID. */
     private final Map<Integer, Domain> attached = new ConcurrentHashMap<>();
 
-    EngineDevice(EngineDriver driver, Device device) {
+    EngineDevice(EngineDriver driver, Device device, boolean virtual) {
         this.driver = driver;
         this.device = device;
+        this.virtual = virtual;
         device.tellFaults(this::failed);
+    }
+
+    /**
+     * Makes a virtual function of it, bound to nobody.
+     *
+     * @param config how; one that makes page requests may not be attached to page tables with a fault queue
+     * @return the virtual function
+     * @throws IllegalArgumentException as {@link Device#virtualFunction}
+     * @throws IllegalStateException as {@link Device#virtualFunction}
+     */
+    public EngineDevice virtualFunction(DeviceConfig config) {
+        return new EngineDevice(driver, device.virtualFunction(config), true);
     }
 
     /**
@@ -78,6 +96,12 @@ public final class EngineDevice implements DriverDevice {
     @Override
     public boolean tracksDirty() {
         return false;
+    }
+
+    /** Virtual functions use their physical one's page request interface; a failure of one would stop all. */
+    @Override
+    public boolean maySharePageRequests() {
+        return !virtual || device.config().faults() != FaultModel.PAGE_REQUEST;
     }
 
     @Override

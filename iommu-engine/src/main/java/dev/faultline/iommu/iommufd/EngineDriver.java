@@ -59,7 +59,7 @@ public final class EngineDriver implements Driver {
      * @throws IllegalArgumentException as {@link Iommu#device}
      */
     public EngineDevice device(DeviceConfig config) {
-        return new EngineDevice(this, iommu.device(config));
+        return new EngineDevice(this, iommu.device(config), false);
     }
 
     /** Refuses in a program's words what it cannot be asked. */

@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import dev.faultline.iommu.DeviceConfig;
 import dev.faultline.iommu.IommuConfig;
+import dev.faultline.iommu.RequesterId;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -135,6 +136,40 @@ class AttachScenariosTest {
         Program.Device without = program.device(faults.ioas, 0);
         assertEquals(0, program.replace(without, taking));
         assertEquals(-EINVAL, faults.attachPasid(without, 1, taking));
+    }
+
+    @Test
+    void scenarios76And77AVirtualFunctionDoesNotShareItsPageRequests() throws ErrnoException {
+        try (Program engine = new Program(EngineDriver.open(IommuConfig.small()))) {
+            EngineDriver driver = (EngineDriver) engine.calls.context(engine.fd).driver();
+            EngineDevice physical = driver.device(DeviceConfig.pri("physical").withRequester(RequesterId.of(3, 0, 0)));
+            DeviceObject virtual =
+                    physical.virtualFunction(DeviceConfig.pri("virtual")).bind(engine.calls, engine.fd);
+            int ioas = engine.ioas();
+            int[] queue = engine.faults();
+            int quiet = engine.table(0, virtual.id(), ioas, 0);
+            int faulting = engine.table(Program.FAULT_ID_VALID, virtual.id(), ioas, queue[0]);
+            assertEquals(
+                    EINVAL,
+                    assertThrows(ErrnoException.class, () -> virtual.attach(0, faulting))
+                            .errno());
+            assertEquals(quiet, virtual.attach(0, quiet));
+            assertEquals(
+                    EINVAL,
+                    assertThrows(ErrnoException.class, () -> virtual.replace(0, faulting))
+                            .errno());
+            assertEquals(-EBUSY, engine.destroy(quiet), "still attached");
+            // A function that stalls has no page request interface to share: to the engine it is a device of its own.
+            var _ = driver.device(DeviceConfig.plain("silent").withRequester(RequesterId.of(4, 0, 0)));
+            DeviceObject stalling = driver.device(
+                            DeviceConfig.stalling("stalling").withRequester(RequesterId.of(4, 0, 1)))
+                    .bind(engine.calls, engine.fd);
+            assertEquals(faulting, stalling.attach(0, faulting));
+            for (DeviceObject each : List.of(virtual, stalling)) {
+                each.detachAll();
+                each.unbind();
+            }
+        }
     }
 
     @Test

@@ -6,6 +6,7 @@ import static dev.faultline.ffm.Errno.ESPIPE;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.AfterEach;
@@ -141,6 +142,24 @@ class ReadScenariosTest {
         assertEquals(80, calls.readv(fd, vector(0, 40, 40, 40), 2));
         assertEquals(-ESPIPE, calls.readv(fd, vector(0, 20, 20, 20), 2));
         assertEquals(40, faults.read(fd, 400));
+    }
+
+    /** The kernel hands on a flag that its drivers keep for themselves; here a driver says only what the two others say. */
+    @Test
+    void scenario123NoFlagButPasidAndLast() {
+        faults.last(faults.first, 5, 1, 0x1000);
+        int[] everything = new int[18];
+        Arrays.fill(everything, -1);
+        everything[0] = 72;
+        everything[1] = 15;
+        everything[2] = 0;
+        everything[3] = 0;
+        everything[4] = faults.first.id();
+        assertEquals(0, faults.program.ioctl(0x3ba0, everything));
+        group(2, 2);
+        assertEquals(
+                List.of(3, 3, 0, 2),
+                faults.messages(fd, 8).stream().map(FaultProgram.Message::flags).toList());
     }
 
     /** Two segments, at the arena's end. */
