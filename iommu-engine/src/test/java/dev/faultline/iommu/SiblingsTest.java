@@ -44,7 +44,7 @@ class SiblingsTest {
             List<Thread> threads = new ArrayList<>();
             threads.add(thread(failed, () -> {
                 MemorySegment into = Arena.ofAuto().allocate(8);
-                device.enter();
+                var _ = device.enter();
                 ready.countDown();
                 while (!stop.get()) {
                     try {
@@ -168,7 +168,7 @@ class SiblingsTest {
             for (long address : new long[] {far, -8192}) {
                 IllegalArgumentException refused =
                         assertThrows(IllegalArgumentException.class, () -> rig.space.zero(address));
-                assertTrue(refused.getMessage().startsWith("address=0x"), refused.getMessage());
+                assertTrue(String.valueOf(refused.getMessage()).startsWith("address=0x"));
                 assertFalse(rig.space.isMapped(address));
             }
             assertFalse(radix(narrow).look(0, leaf));
@@ -193,7 +193,7 @@ class SiblingsTest {
             CountDownLatch entered = new CountDownLatch(1);
             CountDownLatch leave = new CountDownLatch(1);
             Thread stuck = Thread.ofPlatform().start(() -> {
-                device.enter();
+                var _ = device.enter();
                 entered.countDown();
                 try {
                     leave.await();
