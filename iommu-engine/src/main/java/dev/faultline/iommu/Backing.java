@@ -120,14 +120,30 @@ public abstract class Backing {
     }
 
     /**
-     * Reads or writes without holding, as software does.
+     * Reads or writes without holding, as software does: what is there now.
      *
      * @param offset from the beginning of the first page
      * @param data to write, or to be filled
      * @param write which of them
      * @return whether all of it was there
      */
-    protected abstract boolean transfer(long offset, MemorySegment data, boolean write);
+    protected boolean transfer(long offset, MemorySegment data, boolean write) {
+        long done = 0;
+        while (done < data.byteSize()) {
+            MemorySegment there = piece(offset + done);
+            if (there == null) {
+                return false;
+            }
+            long n = Math.min(there.byteSize(), data.byteSize() - done);
+            if (write) {
+                MemorySegment.copy(data, done, there, 0, n);
+            } else {
+                MemorySegment.copy(there, 0, data, done, n);
+            }
+            done += n;
+        }
+        return true;
+    }
 
     /** Holds pages, first to last, until they are let go as often. */
     final synchronized AreaResult hold(long firstPage, long lastPage) {

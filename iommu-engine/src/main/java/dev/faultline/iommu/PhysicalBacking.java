@@ -26,23 +26,4 @@ final class PhysicalBacking extends Backing {
     protected @Nullable MemorySegment piece(long offset) {
         return memory.from(origin() + offset);
     }
-
-    @Override
-    protected boolean transfer(long offset, MemorySegment data, boolean write) {
-        long done = 0;
-        while (done < data.byteSize()) {
-            MemorySegment there = piece(offset + done);
-            if (there == null) {
-                return false;
-            }
-            long n = Math.min(there.byteSize(), data.byteSize() - done);
-            if (write) {
-                MemorySegment.copy(data, done, there, 0, n);
-            } else {
-                MemorySegment.copy(there, 0, data, done, n);
-            }
-            done += n;
-        }
-        return true;
-    }
 }

@@ -198,16 +198,6 @@ public final class Context {
         }
 
         @Override
-        boolean readable() {
-            return false;
-        }
-
-        @Override
-        boolean writable() {
-            return false;
-        }
-
-        @Override
         boolean hasPositions() {
             return true;
         }

@@ -43,12 +43,38 @@ final class Descriptors {
         return file != null && file.hold() ? file : null;
     }
 
-    /** Sets a number aside that stands for nothing yet. */
-    int reserve() throws ErrnoException {
-        return reserve(0, true);
+    /** What can still fail once a file has its number. */
+    @FunctionalInterface
+    interface Opening {
+        /** The file, one hold of which goes to the number, which stands for nothing yet. */
+        OpenFile open(int fd) throws ErrnoException;
     }
 
-    synchronized int reserve(int least, boolean closesOnExec) throws ErrnoException {
+    /** Opens a file that does not outlive the program; the opening tells its number. */
+    void open(Opening opening) throws ErrnoException {
+        var _ = open(0, true, opening);
+    }
+
+    /**
+     * Opens a file at the lowest free number. If that fails, of whatever, the number is free again.
+     *
+     * @param least the lowest number allowed
+     */
+    int open(int least, boolean closesOnExec, Opening opening) throws ErrnoException {
+        int fd = reserve(least, closesOnExec);
+        OpenFile file = null;
+        try {
+            file = opening.open(fd);
+            install(fd, file);
+            return fd;
+        } finally {
+            if (file == null) {
+                unreserve(fd);
+            }
+        }
+    }
+
+    private synchronized int reserve(int least, boolean closesOnExec) throws ErrnoException {
         allocations.take("a descriptor");
         int fd = taken.nextClearBit(Math.max(FIRST, least));
         if (fd >= limit) {
@@ -59,12 +85,11 @@ final class Descriptors {
         return fd;
     }
 
-    synchronized void unreserve(int fd) {
+    private synchronized void unreserve(int fd) {
         taken.clear(fd);
     }
 
-    /** Lets a number that was set aside stand for a file, and takes over one hold of it. */
-    synchronized void install(int fd, OpenFile file) {
+    private synchronized void install(int fd, OpenFile file) {
         AtomicReferenceArray<@Nullable OpenFile> now = files;
         if (fd >= now.length()) {
             AtomicReferenceArray<@Nullable OpenFile> larger =

@@ -1,5 +1,6 @@
 package dev.faultline.iommu.iommufd;
 
+import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.Backing;
 import dev.faultline.iommu.HeldPages;
 import java.lang.foreign.MemorySegment;
@@ -75,23 +76,13 @@ final class DmaBuffer extends OpenFile {
     }
 
     @Override
-    boolean readable() {
-        return false;
-    }
-
-    @Override
-    boolean writable() {
-        return false;
-    }
-
-    @Override
     int poll(int events, long limitNs) {
         return events & (POLLIN | POLLOUT);
     }
 
     @Override
     Mapping map(long offset, long bytes, int protection, int flags) throws ErrnoException {
-        throw new ErrnoException(dev.faultline.ffm.Errno.EINVAL);
+        throw new ErrnoException(Errno.EINVAL);
     }
 
     @Override

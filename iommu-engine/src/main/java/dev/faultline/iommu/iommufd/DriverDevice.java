@@ -32,9 +32,9 @@ public interface DriverDevice {
     AtomicReference<@Nullable Context> binding();
 
     /**
-     * Its driver.
+     * Its driver: which IOMMU it is behind.
      *
-     * @return the driver
+     * @return the same for all devices behind the same
      */
     Driver driver();
 
@@ -44,13 +44,6 @@ public interface DriverDevice {
      * @return what is attached and makes requests
      */
     Device device();
-
-    /**
-     * Behind which IOMMU it is, of those its driver has.
-     *
-     * @return something that is identical for devices behind the same
-     */
-    Object instance();
 
     /**
      * How many PASIDs it has, 0 with them.

@@ -34,19 +34,18 @@ public abstract class DriverFile extends OpenFile {
      * @throws ErrnoException EMFILE, or what the rest threw; the file is then closed
      */
     public final void open(Call call, Completion rest) throws ErrnoException {
-        Descriptors descriptors = call.context().process().descriptors();
-        int fd = -1;
+        boolean opened = false;
         try {
-            fd = descriptors.reserve();
-            rest.complete(fd);
-        } catch (ErrnoException e) {
-            if (fd >= 0) {
-                descriptors.unreserve(fd);
+            call.context().process().descriptors().open(fd -> {
+                rest.complete(fd);
+                return this;
+            });
+            opened = true;
+        } finally {
+            if (!opened) {
+                letGo();
             }
-            letGo();
-            throw e;
         }
-        descriptors.install(fd, this);
     }
 
     /**
@@ -81,16 +80,6 @@ public abstract class DriverFile extends OpenFile {
     @Override
     final void released() {
         closed();
-    }
-
-    @Override
-    final boolean readable() {
-        return false;
-    }
-
-    @Override
-    final boolean writable() {
-        return false;
     }
 
     @Override

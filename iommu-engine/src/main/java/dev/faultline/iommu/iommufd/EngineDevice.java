@@ -84,11 +84,6 @@ public final class EngineDevice implements DriverDevice {
     }
 
     @Override
-    public Object instance() {
-        return driver;
-    }
-
-    @Override
     public int pasids() {
         return 1 << device.config().pasidBits();
     }

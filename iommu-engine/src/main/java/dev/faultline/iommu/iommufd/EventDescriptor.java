@@ -26,11 +26,6 @@ final class EventDescriptor extends OpenFile {
     }
 
     @Override
-    boolean writable() {
-        return false;
-    }
-
-    @Override
     long read(UserMemory memory, long buffer, long count) {
         return queue.read(memory, buffer, count);
     }

@@ -17,18 +17,13 @@ final class FaultQueueCommands {
     private static void alloc(Call call) throws ErrnoException {
         call.flags(FLAGS, "flags", 0);
         Context context = call.context();
-        context.create(new FaultObject(), fault -> {
-            Descriptors descriptors = context.process().descriptors();
-            int fd = descriptors.reserve();
-            try {
-                call.put32(OUT_FAULT_ID, fault.id());
-                call.put32(OUT_FAULT_FD, fd);
-                call.respond();
-            } catch (ErrnoException e) {
-                descriptors.unreserve(fd);
-                throw e;
-            }
-            descriptors.install(fd, new FaultDescriptor(context, fault));
-        });
+        context.create(
+                new FaultObject(),
+                fault -> context.process().descriptors().open(fd -> {
+                    call.put32(OUT_FAULT_ID, fault.id());
+                    call.put32(OUT_FAULT_FD, fd);
+                    call.respond();
+                    return new FaultDescriptor(context, fault);
+                }));
     }
 }

@@ -140,7 +140,7 @@ final class HwptCommands {
     private static HwptNested through(
             Call call, Viommu viommu, DeviceObject device, UserData data, @Nullable FaultObject fault)
             throws ErrnoException {
-        if (viommu.instance() != device.device().instance()) {
+        if (viommu.behind() != device.device().driver()) {
             throw new ErrnoException(Errno.EINVAL, "dev_id", "a device behind the vIOMMU's IOMMU");
         }
         int flags = call.u32(FLAGS);

@@ -49,6 +49,14 @@ abstract class OpenFile {
         return true;
     }
 
+    /** One more holder, by one who holds it. */
+    final OpenFile heldAgain() {
+        if (!hold()) {
+            throw new IllegalStateException("a file that is held was released");
+        }
+        return this;
+    }
+
     final void letGo() {
         if (holders.decrementAndGet() == 0) {
             released();
@@ -75,9 +83,13 @@ abstract class OpenFile {
     }
 
     /** Whether there is anything to read in principle; a write on a file where there is not says EINVAL likewise. */
-    abstract boolean readable();
+    boolean readable() {
+        return false;
+    }
 
-    abstract boolean writable();
+    boolean writable() {
+        return false;
+    }
 
     /** Reads; the address range is the user's and the count no larger than one call moves. */
     long read(UserMemory memory, long buffer, long count) {

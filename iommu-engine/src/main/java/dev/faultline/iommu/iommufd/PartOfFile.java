@@ -26,24 +26,4 @@ class PartOfFile extends Backing {
     protected @Nullable MemorySegment piece(long offset) {
         return null;
     }
-
-    /** As a device: by what is at the offset now. */
-    @Override
-    protected boolean transfer(long offset, MemorySegment data, boolean write) {
-        long done = 0;
-        while (done < data.byteSize()) {
-            MemorySegment there = piece(offset + done);
-            if (there == null) {
-                return false;
-            }
-            long n = Math.min(there.byteSize(), data.byteSize() - done);
-            if (write) {
-                MemorySegment.copy(data, done, there, 0, n);
-            } else {
-                MemorySegment.copy(there, 0, data, done, n);
-            }
-            done += n;
-        }
-        return true;
-    }
 }

@@ -8,7 +8,6 @@ import dev.faultline.ring.UserMemory;
 import java.util.Collections;
 import java.util.List;
 import java.util.Set;
-import java.util.TreeMap;
 import java.util.WeakHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
@@ -27,21 +26,7 @@ public final class SystemCalls implements AutoCloseable {
     /** The device's name. */
     public static final String DEVICE = "/dev/iommu";
 
-    /** The kernel moves no more in one call: {@code MAX_RW_COUNT}. */
-    private static final long MOST_BYTES = 0x7fff_f000L;
-
     private static final int SEEK_MAX = 4;
-
-    /** Segments of one vectored call: {@code UIO_MAXIOV}. */
-    private static final int MOST_SEGMENTS = 1024;
-
-    private static final int SEGMENT_BYTES = 16;
-    private static final int PAGE = 4096;
-
-    /** Mappings of a process: the default of {@code vm.max_map_count}. */
-    private static final int MOST_MAPPINGS = 65530;
-
-    private static final long FIRST_MAPPING = 0x7f00_0000_0000L;
 
     private static final int F_DUPFD = 0;
     private static final int F_GETFD = 1;
@@ -57,13 +42,6 @@ public final class SystemCalls implements AutoCloseable {
     private static final int O_LARGEFILE = 0100000;
     private static final int O_CLOEXEC = 02000000;
 
-    private static final int PROT_WRITE = 2;
-    private static final int MAP_SHARED = 1;
-    private static final int MAP_SHARED_VALIDATE = 3;
-    private static final int MAP_TYPE = 0xf;
-
-    private record Mapped(long length, Runnable unmapped) {}
-
     private final UserMemory memory;
     private final Driver driver;
     private final Commands commands;
@@ -75,11 +53,11 @@ public final class SystemCalls implements AutoCloseable {
     private final Allocations allocations = new Allocations();
     private final Descriptors descriptors = new Descriptors(allocations);
 
-    /** By address; its own lock. */
-    private final TreeMap<Long, Mapped> mapped = new TreeMap<>();
+    private final Mappings mappings;
 
     private SystemCalls(UserMemory memory, Driver driver) {
         this.memory = memory;
+        this.mappings = new Mappings(memory);
         this.driver = driver;
         this.commands = new Commands(driver.testCommand()
                 .map(test -> List.of(new Command("IOMMU_TEST_CMD", 0x3ba0, 68, 72, test::run)))
@@ -106,12 +84,18 @@ public final class SystemCalls implements AutoCloseable {
         return memory;
     }
 
-    /** What a descriptor of {@code /dev/iommu} refers to. */
-    Context context(int fd) throws ErrnoException {
+    /** The file a descriptor refers to, held. */
+    private OpenFile held(int fd) throws ErrnoException {
         OpenFile file = descriptors.hold(fd);
         if (file == null) {
             throw new ErrnoException(Errno.EBADF);
         }
+        return file;
+    }
+
+    /** What a descriptor of {@code /dev/iommu} refers to. */
+    Context context(int fd) throws ErrnoException {
+        OpenFile file = held(fd);
         try {
             return file.context();
         } finally {
@@ -142,9 +126,7 @@ public final class SystemCalls implements AutoCloseable {
      */
     public int deviceMemory(long bytes, boolean closesOnExec) throws ErrnoException {
         DmaBuffer buffer = new DmaBuffer(bytes);
-        int fd = descriptors.reserve(0, closesOnExec);
-        descriptors.install(fd, buffer);
-        return fd;
+        return descriptors.open(0, closesOnExec, fd -> buffer);
     }
 
     /**
@@ -193,12 +175,12 @@ public final class SystemCalls implements AutoCloseable {
         }
         try {
             allocations.take("a context");
-            int fd = descriptors.reserve(0, (flags & O_CLOEXEC) != 0);
-            int kept = (flags & ~O_CLOEXEC) | O_LARGEFILE;
-            Context context = new Context(this, driver, commands, kept);
-            contexts.add(context);
-            descriptors.install(fd, context.file());
-            return fd;
+            return descriptors.open(0, (flags & O_CLOEXEC) != 0, fd -> {
+                int kept = (flags & ~O_CLOEXEC) | O_LARGEFILE;
+                Context context = new Context(this, driver, commands, kept);
+                contexts.add(context);
+                return context.file();
+            });
         } catch (ErrnoException e) {
             return -e.errno();
         }
@@ -268,12 +250,7 @@ public final class SystemCalls implements AutoCloseable {
             return -Errno.EINVAL;
         }
         try {
-            int fd = descriptors.reserve((int) least, closesOnExec);
-            if (!file.hold()) {
-                throw new IllegalStateException("a file that is held was released");
-            }
-            descriptors.install(fd, file);
-            return fd;
+            return descriptors.open((int) least, closesOnExec, fd -> file.heldAgain());
         } catch (ErrnoException e) {
             return -e.errno();
         }
@@ -348,7 +325,7 @@ public final class SystemCalls implements AutoCloseable {
             return -Errno.EBADF;
         }
         try {
-            return move(file, false, buffer, count);
+            return Transfer.move(memory, file, false, buffer, count);
         } finally {
             file.letGo();
         }
@@ -368,29 +345,10 @@ public final class SystemCalls implements AutoCloseable {
             return -Errno.EBADF;
         }
         try {
-            return move(file, true, buffer, count);
+            return Transfer.move(memory, file, true, buffer, count);
         } finally {
             file.letGo();
         }
-    }
-
-    private long move(OpenFile file, boolean write, long buffer, long count) {
-        int errno = refusal(file, write);
-        if (errno != 0) {
-            return -errno;
-        }
-        if (UserMemory.isOutside(buffer, count)) {
-            return -Errno.EFAULT;
-        }
-        long bytes = Math.min(count, MOST_BYTES);
-        return write ? file.write(memory, buffer, bytes) : file.read(memory, buffer, bytes);
-    }
-
-    private static int refusal(OpenFile file, boolean write) {
-        if (!(write ? file.mayWrite() : file.mayRead())) {
-            return Errno.EBADF;
-        }
-        return (write ? file.writable() : file.readable()) ? 0 : Errno.EINVAL;
     }
 
     /**
@@ -403,7 +361,7 @@ public final class SystemCalls implements AutoCloseable {
      * @return {@code -ESPIPE} on descriptors without positions; {@code -EBADF}, {@code -EINVAL} if the offset is negative
      */
     public long pread(int fd, long buffer, long count, long offset) {
-        return positioned(fd, offset, file -> move(file, false, buffer, count));
+        return positioned(fd, offset, file -> Transfer.move(memory, file, false, buffer, count));
     }
 
     /**
@@ -416,7 +374,7 @@ public final class SystemCalls implements AutoCloseable {
      * @return as {@link #pread}
      */
     public long pwrite(int fd, long buffer, long count, long offset) {
-        return positioned(fd, offset, file -> move(file, true, buffer, count));
+        return positioned(fd, offset, file -> Transfer.move(memory, file, true, buffer, count));
     }
 
     /** Something on a file. */
@@ -474,7 +432,7 @@ public final class SystemCalls implements AutoCloseable {
      * @return as {@link #pread}
      */
     public long preadv(int fd, long vector, int segments, long offset) {
-        return positioned(fd, offset, file -> vectored(file, false, vector, segments));
+        return positioned(fd, offset, file -> Transfer.vectored(memory, file, false, vector, segments));
     }
 
     /**
@@ -487,7 +445,7 @@ public final class SystemCalls implements AutoCloseable {
      * @return as {@link #pwrite}
      */
     public long pwritev(int fd, long vector, int segments, long offset) {
-        return positioned(fd, offset, file -> vectored(file, true, vector, segments));
+        return positioned(fd, offset, file -> Transfer.vectored(memory, file, true, vector, segments));
     }
 
     private long vectored(int fd, boolean write, long vector, int segments) {
@@ -496,54 +454,10 @@ public final class SystemCalls implements AutoCloseable {
             return -Errno.EBADF;
         }
         try {
-            return vectored(file, write, vector, segments);
+            return Transfer.vectored(memory, file, write, vector, segments);
         } finally {
             file.letGo();
         }
-    }
-
-    private long vectored(OpenFile file, boolean write, long vector, int segments) {
-        if (segments < 0 || segments > MOST_SEGMENTS) {
-            return -Errno.EINVAL;
-        }
-        long[] base = new long[segments];
-        long[] length = new long[segments];
-        long left = MOST_BYTES;
-        try {
-            var array = Call.copyIn(memory, vector, segments * SEGMENT_BYTES);
-            for (int i = 0; i < segments; i++) {
-                base[i] = array.getLong(i * SEGMENT_BYTES);
-                length[i] = array.getLong(i * SEGMENT_BYTES + Long.BYTES);
-                if (length[i] < 0) {
-                    return -Errno.EINVAL;
-                }
-                if (UserMemory.isOutside(base[i], length[i])) {
-                    return -Errno.EFAULT;
-                }
-                length[i] = Math.min(length[i], left);
-                left -= length[i];
-            }
-        } catch (ErrnoException e) {
-            return -e.errno();
-        }
-        int errno = refusal(file, write);
-        if (errno != 0) {
-            return -errno;
-        }
-        long done = 0;
-        // An empty segment before others is a call of its own, and may be refused as one.
-        for (int i = 0; left < MOST_BYTES && i < segments; i++) {
-            long moved = write ? file.write(memory, base[i], length[i]) : file.read(memory, base[i], length[i]);
-            if (moved < 0) {
-                return done > 0 ? done : moved;
-            }
-            done += moved;
-            left += moved;
-            if (moved < length[i]) {
-                break;
-            }
-        }
-        return done;
     }
 
     /**
@@ -557,9 +471,7 @@ public final class SystemCalls implements AutoCloseable {
             return -Errno.EINVAL;
         }
         try {
-            int fd = descriptors.reserve(0, flags != 0);
-            descriptors.install(fd, new MemoryFile());
-            return fd;
+            return descriptors.open(0, flags != 0, fd -> new MemoryFile());
         } catch (ErrnoException e) {
             return -e.errno();
         }
@@ -662,10 +574,7 @@ public final class SystemCalls implements AutoCloseable {
      * @throws ErrnoException EBUSY if the queue is used already, ENOTTY for another descriptor, EBADF
      */
     public FaultConsumer ring(int fd) throws ErrnoException {
-        OpenFile file = descriptors.hold(fd);
-        if (file == null) {
-            throw new ErrnoException(Errno.EBADF);
-        }
+        OpenFile file = held(fd);
         try {
             return file.ring();
         } finally {
@@ -685,10 +594,7 @@ public final class SystemCalls implements AutoCloseable {
      * @throws IllegalStateException if the ring is closed, or has as many producers as it was configured for
      */
     public EventRing events(int fd, FaultQueue ring, int unread) throws ErrnoException {
-        OpenFile file = descriptors.hold(fd);
-        if (file == null) {
-            throw new ErrnoException(Errno.EBADF);
-        }
+        OpenFile file = held(fd);
         try {
             return file.events(ring, unread);
         } finally {
@@ -710,55 +616,7 @@ public final class SystemCalls implements AutoCloseable {
      *     of that length, {@code -ENODEV} for other descriptors, {@code -ENOMEM} if there are too many mappings or no addresses
      */
     public long mmap(int fd, long offset, long length, int protection, int flags) {
-        int type = flags & MAP_TYPE;
-        if (offset % PAGE != 0 || length <= 0 || type < MAP_SHARED || type > MAP_SHARED_VALIDATE) {
-            return -Errno.EINVAL;
-        }
-        if (length > UserMemory.END) {
-            return -Errno.ENOMEM;
-        }
-        OpenFile file = descriptors.hold(fd);
-        if (file == null) {
-            return -Errno.EBADF;
-        }
-        try {
-            boolean shared = type != MAP_SHARED + 1;
-            if (!file.mayRead() || (shared && (protection & PROT_WRITE) != 0 && !file.mayWrite())) {
-                return -Errno.EACCES;
-            }
-            long pages = (length + PAGE - 1) & -PAGE;
-            OpenFile.Mapping mapping = file.map(offset, pages, protection, shared ? MAP_SHARED : type);
-            long address = place(file, mapping, pages, (protection & PROT_WRITE) != 0);
-            if (address < 0) {
-                mapping.unmapped().run();
-            }
-            return address;
-        } catch (ErrnoException e) {
-            return -e.errno();
-        } finally {
-            file.letGo();
-        }
-    }
-
-    private long place(OpenFile file, OpenFile.Mapping mapping, long length, boolean writable) {
-        synchronized (mapped) {
-            if (mapped.size() >= MOST_MAPPINGS) {
-                return -Errno.ENOMEM;
-            }
-            long address = memory.place(FIRST_MAPPING, mapping.memory(), writable);
-            if (address < 0) {
-                return -Errno.ENOMEM;
-            }
-            // A mapping keeps its file open.
-            if (!file.hold()) {
-                throw new IllegalStateException("a file that is held was released");
-            }
-            mapped.put(address, new Mapped(length, () -> {
-                mapping.unmapped().run();
-                file.letGo();
-            }));
-            return address;
-        }
+        return mappings.map(descriptors, fd, offset, length, protection, flags);
     }
 
     /**
@@ -769,35 +627,13 @@ public final class SystemCalls implements AutoCloseable {
      * @return 0, also where nothing is mapped; {@code -EINVAL} for a part of a mapping, which the kernel would do
      */
     public int munmap(long address, long length) {
-        if (address % PAGE != 0 || length <= 0) {
-            return -Errno.EINVAL;
-        }
-        Mapped gone;
-        synchronized (mapped) {
-            gone = mapped.get(address);
-            if (gone == null) {
-                return 0;
-            }
-            if (gone.length != ((length + PAGE - 1) & -PAGE)) {
-                return -Errno.EINVAL;
-            }
-            mapped.remove(address);
-            memory.unmap(address);
-        }
-        gone.unmapped.run();
-        return 0;
+        return mappings.unmap(address, length);
     }
 
     /** The process goes away: its mappings and its descriptors, lowest first. */
     @Override
     public void close() {
-        List<Mapped> left;
-        synchronized (mapped) {
-            left = List.copyOf(mapped.values());
-            mapped.keySet().forEach(memory::unmap);
-            mapped.clear();
-        }
-        left.forEach(each -> each.unmapped.run());
+        mappings.unmapAll();
         descriptors.removeAll().forEach(OpenFile::letGo);
     }
 }

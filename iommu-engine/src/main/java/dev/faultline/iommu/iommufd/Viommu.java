@@ -21,7 +21,7 @@ public final class Viommu extends IommufdObject {
     private final Context context;
     private final int type;
     private final HwptPaging parent;
-    private final Object instance;
+    private final Driver behind;
 
     /** By virtual id; its own lock. Those that a driver has not accepted yet are not found. */
     private final Map<Long, Vdevice> vdevices = new HashMap<>();
@@ -34,11 +34,11 @@ public final class Viommu extends IommufdObject {
 
     private @Nullable VirtualIommu driver;
 
-    Viommu(Context context, int type, HwptPaging parent, Object instance) {
+    Viommu(Context context, int type, HwptPaging parent, Driver behind) {
         this.context = context;
         this.type = type;
         this.parent = parent;
-        this.instance = instance;
+        this.behind = behind;
         context.objects().use(parent);
     }
 
@@ -79,8 +79,8 @@ public final class Viommu extends IommufdObject {
     }
 
     /** Behind which physical IOMMU its devices have to be. */
-    Object instance() {
-        return instance;
+    Driver behind() {
+        return behind;
     }
 
     // ---- virtual ids ----

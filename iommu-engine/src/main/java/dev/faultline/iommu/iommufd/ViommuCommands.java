@@ -44,7 +44,7 @@ final class ViommuCommands {
         UserData data = call.u32(dataLen) == 0
                 ? null
                 : new UserData(call.memory(), call.u32(type), call.u64(dataUptr), call.u32(dataLen));
-        call.context().create(new Viommu(call.context(), call.u32(type), parent, device.instance()), viommu -> {
+        call.context().create(new Viommu(call.context(), call.u32(type), parent, device.driver()), viommu -> {
             viommu.driver(device.viommu(viommu, parent.domain(), data));
             call.put32(outViommuId, viommu.id());
             call.respond();
@@ -58,7 +58,7 @@ final class ViommuCommands {
         int virtId = 16;
         Viommu viommu = call.get(viommuId, "viommu_id", Viommu.class);
         DeviceObject device = call.get(devId, "dev_id", DeviceObject.class);
-        if (device.device().instance() != viommu.instance()) {
+        if (device.device().driver() != viommu.behind()) {
             throw new ErrnoException(Errno.EINVAL, "dev_id", "a device behind the vIOMMU's IOMMU");
         }
         device.vdeviceLock().lock();
@@ -103,17 +103,13 @@ final class ViommuCommands {
                 throw new ErrnoException(Errno.EEXIST, "type", "a type that the vIOMMU has no queue of");
             }
             context.create(new EventQueue(context, viommu, call.u32(type), call.u32(depth)), queue -> {
-                int fd = context.process().descriptors().reserve();
-                try {
+                context.process().descriptors().open(fd -> {
                     call.put32(outVeventqId, queue.id());
                     call.put32(outVeventqFd, fd);
                     call.respond();
-                } catch (ErrnoException e) {
-                    context.process().descriptors().unreserve(fd);
-                    throw e;
-                }
-                viommu.add(queue);
-                context.process().descriptors().install(fd, new EventDescriptor(context, queue));
+                    viommu.add(queue);
+                    return new EventDescriptor(context, queue);
+                });
             });
         } finally {
             lock.unlock();

@@ -105,11 +105,6 @@ final class MockDevice implements DriverDevice {
     }
 
     @Override
-    public Object instance() {
-        return driver;
-    }
-
-    @Override
     public int pasids() {
         return hasPasids ? 1 << PASID_BITS : 1;
     }
