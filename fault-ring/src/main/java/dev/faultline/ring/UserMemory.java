@@ -8,7 +8,8 @@ import org.jspecify.annotations.Nullable;
  * The memory of whoever reads and writes a {@link FaultFile}: segments at addresses, with nothing between them.
  *
  * <p>Threads: any. Ownership and lifetime: the segments stay the caller's; one whose memory was freed, or which the calling
- * thread may not access, is as good as unmapped. Progress: a look-up takes no lock. Units: bytes; addresses are user addresses
+ * thread may not access, is as good as unmapped. Progress: a look-up takes no lock; a copy waits only for memory that was put here to {@linkplain
+ * #map(long, MemorySegment, boolean, Runnable) come late}. Units: bytes; addresses are user addresses
  * of Linux on x86-64, below 0x7ffffffff000. Errors: {@link #map} throws for what it refuses; an address where nothing is mapped
  * is found out by the call that uses it, which then says {@code -EFAULT} or stops short.
  */
@@ -24,7 +25,11 @@ public final class UserMemory {
     /** Where {@link #of} puts its one segment. */
     static final long BASE = 0x1_0000;
 
-    private record Mapping(long address, MemorySegment segment, boolean writable) {
+    private record Mapping(
+            long address,
+            MemorySegment segment,
+            boolean writable,
+            @Nullable Runnable touched) {
         long end() {
             return address + segment.byteSize();
         }
@@ -49,7 +54,7 @@ public final class UserMemory {
 
     /** A segment by itself, at {@link #BASE}. */
     static UserMemory of(MemorySegment segment) {
-        return new UserMemory(new Mapping[] {new Mapping(BASE, segment, !segment.isReadOnly())});
+        return new UserMemory(new Mapping[] {new Mapping(BASE, segment, !segment.isReadOnly(), null)});
     }
 
     /**
@@ -61,7 +66,26 @@ public final class UserMemory {
      * @throws IllegalArgumentException if the address is outside its range, the segment is empty, or read-only where {@code
      *     writable} is asked for, or something is mapped there
      */
-    public synchronized void map(long address, MemorySegment segment, boolean writable) {
+    public void map(long address, MemorySegment segment, boolean writable) {
+        put(address, segment, writable, null);
+    }
+
+    /**
+     * Puts a segment at an address, whose pages come when they are needed, as the kernel's userfaultfd lets a program do it. Whoever
+     * copies waits for them, and so does whoever needs what that thread holds: for a fault queue's read, other reads and writes of the
+     * queue, and a detach that answers its groups, but not who reports a fault.
+     *
+     * @param address as for {@link #map(long, MemorySegment, boolean)}
+     * @param segment as there
+     * @param writable as there
+     * @param touched returns once the pages are there; called by each copy, on its thread, and when the memory is looked up for a device
+     * @throws IllegalArgumentException as there
+     */
+    public void map(long address, MemorySegment segment, boolean writable, Runnable touched) {
+        put(address, segment, writable, touched);
+    }
+
+    private synchronized void put(long address, MemorySegment segment, boolean writable, @Nullable Runnable touched) {
         long size = segment.byteSize();
         if (size == 0) {
             throw new IllegalArgumentException("segment=0 bytes: allowed 1 or more");
@@ -84,7 +108,7 @@ public final class UserMemory {
         }
         Mapping[] next = Arrays.copyOf(now, now.length + 1);
         System.arraycopy(now, place, next, place + 1, now.length - place);
-        next[place] = new Mapping(address, segment, writable);
+        next[place] = new Mapping(address, segment, writable, touched);
         mappings = next;
     }
 
@@ -182,6 +206,7 @@ public final class UserMemory {
                 || !there.segment.scope().isAlive()) {
             return null;
         }
+        await(there);
         return there.segment.asSlice(address - there.address);
     }
 
@@ -195,6 +220,7 @@ public final class UserMemory {
                     || !there.segment.scope().isAlive()) {
                 return done;
             }
+            await(there);
             long at = address + done - there.address;
             long n = Math.min(size - done, there.segment.byteSize() - at);
             try {
@@ -209,6 +235,12 @@ public final class UserMemory {
             done += n;
         }
         return done;
+    }
+
+    private static void await(Mapping touched) {
+        if (touched.touched != null) {
+            touched.touched.run();
+        }
     }
 
     private @Nullable Mapping find(long address) {
