@@ -7,7 +7,6 @@ import dev.faultline.ffm.PageResponseLayout;
 import dev.faultline.ffm.Region;
 import dev.faultline.ffm.SharedWords;
 import java.lang.foreign.MemorySegment;
-import java.time.Duration;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLongArray;
 import org.jspecify.annotations.Nullable;
@@ -461,19 +460,7 @@ public final class FaultServer implements AutoCloseable {
         if (Thread.currentThread() == thread) {
             return;
         }
-        boolean interrupted = false;
-        long limit = queue.config().closeLimitNs();
-        long end = System.nanoTime() + limit;
-        for (long left = limit; left > 0 && thread.isAlive(); left = end - System.nanoTime()) {
-            try {
-                thread.join(Duration.ofNanos(left));
-            } catch (InterruptedException e) {
-                interrupted = true;
-            }
-        }
-        if (interrupted) {
-            Thread.currentThread().interrupt();
-        }
+        OwnThread.join(thread, queue.config().closeLimitNs());
     }
 
     @Override

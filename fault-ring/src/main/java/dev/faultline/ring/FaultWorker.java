@@ -1,6 +1,5 @@
 package dev.faultline.ring;
 
-import java.time.Duration;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -229,17 +228,6 @@ public final class FaultWorker implements AutoCloseable {
         if (Thread.currentThread() == thread) {
             return;
         }
-        boolean interrupted = false;
-        long end = System.nanoTime() + closeLimitNs;
-        for (long left = closeLimitNs; left > 0 && thread.isAlive(); left = end - System.nanoTime()) {
-            try {
-                thread.join(Duration.ofNanos(left));
-            } catch (InterruptedException e) {
-                interrupted = true;
-            }
-        }
-        if (interrupted) {
-            Thread.currentThread().interrupt();
-        }
+        OwnThread.join(thread, closeLimitNs);
     }
 }

@@ -1,6 +1,7 @@
 package dev.faultline.iommu;
 
 import java.util.List;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -43,6 +44,8 @@ public record DeviceConfig(
     /** More than a fault queue's deadline, which answers what a handler forgets: only what is lost elsewhere takes so long. */
     private static final long REQUEST_LIMIT_NS = 30_000_000_000L;
 
+    private static final int REPORTED_GROUPS = 4096;
+
     /** Checks the values. */
     public DeviceConfig {
         Limits.inRange("id", id, ANY_ID, Integer.MAX_VALUE);
@@ -60,8 +63,6 @@ public record DeviceConfig(
                     + ", for a larger group could never be whole");
         }
     }
-
-    private static final int REPORTED_GROUPS = 4096;
 
     private static DeviceConfig of(String name, FaultModel faults, int allocation) {
         return new DeviceConfig(
@@ -96,21 +97,7 @@ public record DeviceConfig(
      * @return a configuration to start from
      */
     public static DeviceConfig reported(String name) {
-        return new DeviceConfig(
-                name,
-                ANY_ID,
-                ANY_ID,
-                20,
-                FaultModel.REPORTED,
-                REPORTED_GROUPS,
-                false,
-                REQUEST_LIMIT_NS,
-                1,
-                4,
-                1,
-                64,
-                List.of(),
-                null);
+        return of(name, FaultModel.REPORTED, REPORTED_GROUPS).withWindow(1).withTlbEntries(4);
     }
 
     /**
@@ -130,21 +117,7 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withId(int value) {
-        return new DeviceConfig(
-                name,
-                value,
-                requester,
-                pasidBits,
-                faults,
-                allocation,
-                pasidInResponses,
-                requestLimitNs,
-                window,
-                tlbEntries,
-                groupPages,
-                retryLimit,
-                reserved,
-                latency);
+        return with(values -> values.id = value);
     }
 
     /**
@@ -154,21 +127,7 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withRequester(int value) {
-        return new DeviceConfig(
-                name,
-                id,
-                value,
-                pasidBits,
-                faults,
-                allocation,
-                pasidInResponses,
-                requestLimitNs,
-                window,
-                tlbEntries,
-                groupPages,
-                retryLimit,
-                reserved,
-                latency);
+        return with(values -> values.requester = value);
     }
 
     /**
@@ -178,21 +137,7 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withPasidBits(int bits) {
-        return new DeviceConfig(
-                name,
-                id,
-                requester,
-                bits,
-                faults,
-                allocation,
-                pasidInResponses,
-                requestLimitNs,
-                window,
-                tlbEntries,
-                groupPages,
-                retryLimit,
-                reserved,
-                latency);
+        return with(values -> values.pasidBits = bits);
     }
 
     /**
@@ -202,21 +147,7 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withAllocation(int messages) {
-        return new DeviceConfig(
-                name,
-                id,
-                requester,
-                pasidBits,
-                faults,
-                messages,
-                pasidInResponses,
-                requestLimitNs,
-                window,
-                tlbEntries,
-                groupPages,
-                retryLimit,
-                reserved,
-                latency);
+        return with(values -> values.allocation = messages);
     }
 
     /**
@@ -226,21 +157,7 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withPasidInResponses(boolean required) {
-        return new DeviceConfig(
-                name,
-                id,
-                requester,
-                pasidBits,
-                faults,
-                allocation,
-                required,
-                requestLimitNs,
-                window,
-                tlbEntries,
-                groupPages,
-                retryLimit,
-                reserved,
-                latency);
+        return with(values -> values.pasidInResponses = required);
     }
 
     /**
@@ -250,21 +167,7 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withRequestLimitNs(long ns) {
-        return new DeviceConfig(
-                name,
-                id,
-                requester,
-                pasidBits,
-                faults,
-                allocation,
-                pasidInResponses,
-                ns,
-                window,
-                tlbEntries,
-                groupPages,
-                retryLimit,
-                reserved,
-                latency);
+        return with(values -> values.requestLimitNs = ns);
     }
 
     /**
@@ -274,21 +177,7 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withWindow(int accesses) {
-        return new DeviceConfig(
-                name,
-                id,
-                requester,
-                pasidBits,
-                faults,
-                allocation,
-                pasidInResponses,
-                requestLimitNs,
-                accesses,
-                tlbEntries,
-                groupPages,
-                retryLimit,
-                reserved,
-                latency);
+        return with(values -> values.window = accesses);
     }
 
     /**
@@ -298,21 +187,7 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withTlbEntries(int entries) {
-        return new DeviceConfig(
-                name,
-                id,
-                requester,
-                pasidBits,
-                faults,
-                allocation,
-                pasidInResponses,
-                requestLimitNs,
-                window,
-                entries,
-                groupPages,
-                retryLimit,
-                reserved,
-                latency);
+        return with(values -> values.tlbEntries = entries);
     }
 
     /**
@@ -322,21 +197,7 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withGroupPages(int pages) {
-        return new DeviceConfig(
-                name,
-                id,
-                requester,
-                pasidBits,
-                faults,
-                allocation,
-                pasidInResponses,
-                requestLimitNs,
-                window,
-                tlbEntries,
-                pages,
-                retryLimit,
-                reserved,
-                latency);
+        return with(values -> values.groupPages = pages);
     }
 
     /**
@@ -346,21 +207,7 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withRetryLimit(int times) {
-        return new DeviceConfig(
-                name,
-                id,
-                requester,
-                pasidBits,
-                faults,
-                allocation,
-                pasidInResponses,
-                requestLimitNs,
-                window,
-                tlbEntries,
-                groupPages,
-                times,
-                reserved,
-                latency);
+        return with(values -> values.retryLimit = times);
     }
 
     /**
@@ -370,21 +217,7 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withLatency(LatencySink sink) {
-        return new DeviceConfig(
-                name,
-                id,
-                requester,
-                pasidBits,
-                faults,
-                allocation,
-                pasidInResponses,
-                requestLimitNs,
-                window,
-                tlbEntries,
-                groupPages,
-                retryLimit,
-                reserved,
-                sink);
+        return with(values -> values.latency = sink);
     }
 
     /**
@@ -394,20 +227,67 @@ public record DeviceConfig(
      * @return the changed configuration
      */
     public DeviceConfig withReserved(ReservedRegion... regions) {
-        return new DeviceConfig(
-                name,
-                id,
-                requester,
-                pasidBits,
-                faults,
-                allocation,
-                pasidInResponses,
-                requestLimitNs,
-                window,
-                tlbEntries,
-                groupPages,
-                retryLimit,
-                List.of(regions),
-                latency);
+        return with(values -> values.reserved = List.of(regions));
+    }
+
+    /** A copy that is being changed. */
+    private static final class Values {
+        String name;
+        int id;
+        int requester;
+        int pasidBits;
+        FaultModel faults;
+        int allocation;
+        boolean pasidInResponses;
+        long requestLimitNs;
+        int window;
+        int tlbEntries;
+        int groupPages;
+        int retryLimit;
+        List<ReservedRegion> reserved;
+
+        @Nullable
+        LatencySink latency;
+
+        Values(DeviceConfig from) {
+            name = from.name;
+            id = from.id;
+            requester = from.requester;
+            pasidBits = from.pasidBits;
+            faults = from.faults;
+            allocation = from.allocation;
+            pasidInResponses = from.pasidInResponses;
+            requestLimitNs = from.requestLimitNs;
+            window = from.window;
+            tlbEntries = from.tlbEntries;
+            groupPages = from.groupPages;
+            retryLimit = from.retryLimit;
+            reserved = from.reserved;
+            latency = from.latency;
+        }
+
+        DeviceConfig checked() {
+            return new DeviceConfig(
+                    name,
+                    id,
+                    requester,
+                    pasidBits,
+                    faults,
+                    allocation,
+                    pasidInResponses,
+                    requestLimitNs,
+                    window,
+                    tlbEntries,
+                    groupPages,
+                    retryLimit,
+                    reserved,
+                    latency);
+        }
+    }
+
+    private DeviceConfig with(Consumer<Values> change) {
+        Values values = new Values(this);
+        change.accept(values);
+        return values.checked();
     }
 }
