@@ -19,15 +19,20 @@ import org.jspecify.annotations.Nullable;
 /**
  * An emulated IOMMU: physical memory, address spaces whose page tables lie in it, and devices that translate through them.
  *
- * <p>Threads: any; none is created, devices are stepped by the caller's. Ownership: it owns its memory; closing it closes the
+ * <p>Threads: any; none is created, devices are stepped by the caller's. Ownership: it owns its memory, unless that is the caller's; closing it closes the
  * devices and address spaces made from it, not the fault queues. Progress: making and closing things takes locks and waits
  * a bounded time; what devices and handlers do does not. Units: bytes, nanoseconds.
  */
 public final class Iommu implements AutoCloseable {
     private record Pending(long epoch, long page) {}
 
+    /** Never started: any thread but the one that has confined a segment. */
+    private static final Thread OTHER_THREAD = Thread.ofPlatform().unstarted(() -> {});
+
     private final IommuConfig config;
-    private final Region memory;
+    /** Null if the memory is the caller's. */
+    private final @Nullable Region memory;
+
     private final Region control;
     private final Frames frames;
     private final BorrowedMemory borrowed;
@@ -53,21 +58,16 @@ public final class Iommu implements AutoCloseable {
     private int nextId = 1;
     private boolean closed;
 
-    private Iommu(IommuConfig config) {
+    private Iommu(IommuConfig config, @Nullable Region memory, MemorySegment physical) {
         this.config = config;
-        this.memory = Region.allocate(config.memoryBytes());
+        this.memory = memory;
         long framesBytes = CacheLine.alignUp(Frames.wordsBytes(config.memoryBytes() / Frames.BYTES));
         long logBytes = InvalidationLog.wordsBytes(config.logEntries());
         long stationsBytes = Stations.wordsBytes(config.stations());
-        try {
-            this.control = Region.allocate(framesBytes + logBytes + stationsBytes);
-        } catch (RuntimeException | Error e) {
-            memory.close();
-            throw e;
-        }
+        this.control = Region.allocate(framesBytes + logBytes + stationsBytes);
         MemorySegment words = control.segment();
         this.pageRequests = new PageRequestQueue(config.pageRequestEntries());
-        this.frames = new Frames(memory.segment(), words.asSlice(0, framesBytes));
+        this.frames = new Frames(physical, words.asSlice(0, framesBytes));
         this.borrowed = new BorrowedMemory(frames.physical());
         this.iotlb = new Iotlb(config.iotlbEntries());
         this.walkCache = new WalkCache(config.iotlbEntries());
@@ -83,7 +83,33 @@ public final class Iommu implements AutoCloseable {
      * @return the IOMMU, without address spaces and devices
      */
     public static Iommu open(IommuConfig config) {
-        return new Iommu(config);
+        Region memory = Region.allocate(config.memoryBytes());
+        try {
+            return new Iommu(config, memory, memory.segment());
+        } catch (RuntimeException | Error e) {
+            memory.close();
+            throw e;
+        }
+    }
+
+    /**
+     * Makes an IOMMU whose physical memory is the caller's: a mapped file, say. A sparse file takes no more room than the pages and
+     * page tables that were written, however large it is.
+     *
+     * @param config how; {@code memoryBytes} is the size of {@code memory}
+     * @param memory can be written, lies at a multiple of 8, and may be used by all threads; the caller's, open until the IOMMU is closed
+     * @return the IOMMU, without address spaces and devices
+     * @throws IllegalArgumentException if {@code memory} is not as it has to be
+     */
+    public static Iommu open(IommuConfig config, MemorySegment memory) {
+        if (memory.byteSize() != config.memoryBytes()
+                || memory.isReadOnly()
+                || memory.maxByteAlignment() < Long.BYTES
+                || !memory.isAccessibleBy(OTHER_THREAD)) {
+            throw new IllegalArgumentException("memory=" + memory + ": allowed memoryBytes=" + config.memoryBytes()
+                    + " bytes that can be written, at a multiple of 8, shared by threads");
+        }
+        return new Iommu(config, null, memory);
     }
 
     /**
@@ -358,7 +384,9 @@ public final class Iommu implements AutoCloseable {
         }
         long lost = frames.total() - frames.freeCount();
         control.close();
-        memory.close();
+        if (memory != null) {
+            memory.close();
+        }
         if (lost != 0) {
             throw new IllegalStateException(lost + " frames were not freed");
         }

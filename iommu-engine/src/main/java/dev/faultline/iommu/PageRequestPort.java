@@ -264,7 +264,7 @@ final class PageRequestPort {
         }
         Attachment attachment = known == null ? attachments.get(pasid) : known;
         Lane lane = attachment == null ? null : attachment.lane;
-        if (attachment == null || lane == null) {
+        if (attachment == null || lane == null || (known == null && !isCanonical(attachment, address))) {
             refuse(pasid, index, last);
         } else if (!last) {
             if (!partial.add(pasid, index, address, access, length)) {
@@ -275,6 +275,11 @@ final class PageRequestPort {
         } else {
             takeGroup(lane, attachment, pasid, index, address, access, length);
         }
+    }
+
+    /** A driver hands no other on. The function's own accesses have been looked at before they ask. */
+    private static boolean isCanonical(Attachment attachment, long address) {
+        return attachment.table().walk().canonical(address);
     }
 
     private void takeGroup(

@@ -135,7 +135,8 @@ final class PageRequests {
     private int groupPages(Attachment attachment, long page) {
         Walk walk = attachment.table().walk();
         int n = 1;
-        while (n < config.groupPages()) {
+        int most = Math.min(config.groupPages(), pri.allocation());
+        while (n < most) {
             long next = page + (long) n * Frames.BYTES;
             if (!walk.canonical(next) || (next ^ page) < 0) {
                 break;

@@ -46,6 +46,23 @@ public enum ResponseCode {
     }
 
     /**
+     * From the field Resp of an SMMUv3's {@code CMD_PRI_RESP}.
+     *
+     * @param resp 0 failure, 1 invalid, 2 success
+     * @return what the function must do
+     * @throws IllegalArgumentException if it is another number, which makes the command an illegal one
+     */
+    public static ResponseCode ofSmmu(int resp) {
+        return switch (resp) {
+            case 0 -> FAILURE;
+            case 1 -> INVALID;
+            case 2 -> SUCCESS;
+            default ->
+                throw new IllegalArgumentException("resp=" + resp + ": allowed 0 (failure), 1 (invalid), 2 (success)");
+        };
+    }
+
+    /**
      * From Linux's {@code enum iommu_page_response_code}.
      *
      * @param code 0 success, 1 invalid, 2 failure

@@ -29,7 +29,7 @@ class PageRequestQueueTest {
     }
 
     @Test
-    void overflowAnswersTheLastOfAGroupAndDropsTheRest() { // VT-d 22
+    void vtd22OverflowAnswersTheLastOfAGroupAndDropsTheRest() {
         try (Rig rig = rig(2)) {
             PageRequestQueue queue = rig.iommu.pageRequests();
             Device device = rig.device(DeviceConfig.pri("d"));
@@ -63,7 +63,7 @@ class PageRequestQueueTest {
     }
 
     @Test
-    void nothingIsStoredUntilTheOverflowIsCleared() { // VT-d 22 and 23
+    void vtd22And23NothingIsStoredUntilTheOverflowIsCleared() {
         try (Rig rig = rig(1)) {
             PageRequestQueue queue = rig.iommu.pageRequests();
             Device device = rig.device(DeviceConfig.pri("d"));
@@ -89,7 +89,7 @@ class PageRequestQueueTest {
     }
 
     @Test
-    void clearingAnOverflowDiscardsGroupsWithoutTheirLastRequest() { // fault delivery 9, PCIe 2
+    void faultDelivery9ClearingAnOverflowDiscardsGroupsWithoutTheirLastRequest() {
         try (Rig rig = rig(1)) {
             PageRequestQueue queue = rig.iommu.pageRequests();
             Device device = rig.device(DeviceConfig.pri("d"));
@@ -109,7 +109,7 @@ class PageRequestQueueTest {
     }
 
     @Test
-    void collectsAGroupByItsIndexWhateverThePasid() { // fault delivery 4.1 to 4.5
+    void faultDelivery4CollectsAGroupByItsIndexWhateverThePasid() {
         try (Rig rig = Rig.open()) {
             Device device = rig.device(DeviceConfig.pri("d"));
             device.attach(rig.space, 7);
@@ -135,7 +135,7 @@ class PageRequestQueueTest {
     }
 
     @Test
-    void answersInvalidWhereNobodyHandles() { // fault delivery 3
+    void faultDelivery3AnswersInvalidWhereNobodyHandles() {
         try (Rig rig = Rig.open();
                 AddressSpace mute = rig.iommu.addressSpace(TableFormat.X86_4_LEVEL, null)) {
             Device device = rig.device(DeviceConfig.pri("d"));
@@ -167,7 +167,7 @@ class PageRequestQueueTest {
     }
 
     @Test
-    void drainsWhatSoftwareHasNotRead() { // PCIe 3
+    void drainsWhatSoftwareHasNotRead() {
         try (Rig rig = Rig.open()) {
             Device device = rig.device(DeviceConfig.pri("d"));
             device.attach(rig.space, 7);
@@ -187,7 +187,7 @@ class PageRequestQueueTest {
     }
 
     @Test
-    void resetDrainsAndNothingOfBeforeComesLater() { // PCIe 3, function reset
+    void resetDrainsAndNothingOfBeforeComesLater() {
         try (Rig rig = new Rig(IommuConfig.small(), QueueConfig.of(2).withLargestGroup(4))) {
             Device device = rig.device(DeviceConfig.pri("d"));
             Device other = rig.device(DeviceConfig.pri("other"));

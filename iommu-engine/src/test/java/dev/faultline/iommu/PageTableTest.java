@@ -111,7 +111,7 @@ class PageTableTest {
     }
 
     @Test
-    void badRangesAreNamed() { // page-tables 28
+    void pageTables28BadRangesAreNamed() {
         try (Iommu iommu = Iommu.open(IommuConfig.small());
                 AddressSpace space = iommu.addressSpace(TableFormat.armStage2(40, 2, 40), null)) {
             assertBad("bytes=0: allowed positive multiples of 4096", () -> space.map(0, 0, 0, 1));
@@ -129,6 +129,17 @@ class PageTableTest {
                     "access=0: allowed 1 (read) or 2 (write) or both, and with either 4 (execute)",
                     () -> space.map(0, 0, PAGE, 0));
             assertThrows(IllegalArgumentException.class, () -> space.protect(0, PAGE, 4));
+            assertEquals(0, space.mappedPages());
+            assertFalse(space.unmap(0, 1L << 40), "nothing is there");
+        }
+        try (Iommu iommu = Iommu.open(IommuConfig.small());
+                AddressSpace space = iommu.addressSpace(TableFormat.X86_4_LEVEL, null)) {
+            assertBad(
+                    "bytes=8192: 0xfffffffffffff000 and so many bytes leave the input range, allowed "
+                            + space.table().walk().canonicalRule(),
+                    () -> space.map(-PAGE, 0, 2 * PAGE, 1));
+            assertThrows(IllegalArgumentException.class, () -> space.map(0, 0, Long.MAX_VALUE - PAGE + 1, 1));
+            assertThrows(IllegalArgumentException.class, () -> space.map(0, 0, PAGE, 8), "what no page grants");
             assertEquals(0, space.mappedPages());
         }
     }

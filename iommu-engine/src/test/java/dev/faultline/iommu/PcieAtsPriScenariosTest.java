@@ -48,6 +48,30 @@ class PcieAtsPriScenariosTest {
             assertEquals(1, device.counters().retries());
             assertEquals(Map.of(1L, AccessResult.OK), rig.results);
             assertEquals(1, rig.accounting().answered());
+            assertEquals(0, device.counters().unknownAnswers(), "one response, to the group's index");
+            assertEquals(0, device.pageRequestInterface().status());
+            device.leave();
+        }
+    }
+
+    @Test
+    void scenario02TwoGroupsAnsweredInTheOtherOrder() {
+        try (Rig rig = Rig.open()) {
+            Device device = rig.device(DeviceConfig.pri("d").withGroupPages(2));
+            rig.start(device, Access.READ, BASE, rig.bytes(8, 0), 1);
+            rig.start(device, Access.READ, BASE + 16 * PAGE, rig.bytes(8, 0), 2);
+            rig.settle(device);
+            List<Rig.Seen> groups = List.copyOf(rig.take());
+            assertEquals(2, groups.size());
+            groups.forEach(group -> group.addresses().forEach(rig.space::zero));
+            rig.answer(groups.get(1), Answer.SUCCESS);
+            rig.settle(device);
+            assertEquals(Map.of(2L, AccessResult.OK), rig.results);
+            assertEquals(2, device.pageRequestInterface().outstanding(), "the other stays pending");
+            rig.answer(groups.get(0), Answer.SUCCESS);
+            rig.settle(device);
+            assertEquals(Map.of(1L, AccessResult.OK, 2L, AccessResult.OK), rig.results);
+            assertEquals(0, device.pageRequestInterface().status(), "no response was unexpected");
             device.leave();
         }
     }
@@ -247,6 +271,26 @@ class PcieAtsPriScenariosTest {
             assertEquals(1, rig.serve() / 2);
             rig.finish(device);
             assertEquals(3, rig.results.size());
+            device.leave();
+        }
+    }
+
+    @Test
+    void scenario10AGroupIsNoLargerThanTheAllocation() {
+        try (Rig rig = Rig.open()) {
+            Device device = rig.device(DeviceConfig.pri("d").withAllocation(3).withGroupPages(3));
+            device.disablePageRequests();
+            device.enablePageRequests(2);
+            rig.start(device, Access.READ, BASE, rig.bytes(3 * PAGE, 0), 1);
+            rig.settle(device);
+            assertEquals(
+                    List.of(BASE, BASE + PAGE), rig.take().getFirst().addresses(), "the third would never have left");
+            rig.seen.forEach(group -> {
+                group.addresses().forEach(rig.space::zero);
+                rig.answer(group, Answer.SUCCESS);
+            });
+            rig.finish(device);
+            assertEquals(Map.of(1L, AccessResult.OK), rig.results);
             device.leave();
         }
     }
@@ -463,6 +507,25 @@ class PcieAtsPriScenariosTest {
         assertThrows(IllegalArgumentException.class, () -> ResponseCode.ofWire(16));
         for (int reserved = 2; reserved < 15; reserved++) {
             assertEquals(ResponseCode.FAILURE, ResponseCode.ofWire(reserved));
+        }
+        try (Rig rig = Rig.open()) {
+            Device device = rig.device(DeviceConfig.pri("d"));
+            rig.start(device, Access.READ, BASE, rig.bytes(8, 0), 1);
+            rig.settle(device);
+            Rig.Seen group = rig.take().getFirst();
+            assertThrows(IllegalArgumentException.class, () -> device.respond(group.index(), NO_PASID, 16));
+            assertThrows(
+                    IllegalArgumentException.class,
+                    () -> device.respond(
+                            group.index(), NO_PASID, ResponseCode.ofLinux(3).wire()));
+            rig.settle(device);
+            assertEquals(Map.of(), rig.results, "nothing was sent");
+            device.respond(group.index(), NO_PASID, ResponseCode.ofLinux(2).wire());
+            rig.settle(device);
+            assertEquals(RESPONSE_FAILURE, device.pageRequestInterface().status());
+            rig.answer(group, Answer.SUCCESS);
+            rig.settle(device);
+            device.leave();
         }
     }
 

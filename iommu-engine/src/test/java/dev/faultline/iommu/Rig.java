@@ -14,6 +14,7 @@ import dev.faultline.ring.QueueConfig;
 import dev.faultline.ring.Result;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -146,9 +147,21 @@ final class Rig implements AutoCloseable {
     MemorySegment bytes(int size, int first) {
         MemorySegment segment = arena.allocate(size);
         for (int i = 0; i < size; i++) {
-            segment.set(java.lang.foreign.ValueLayout.JAVA_BYTE, i, (byte) (first + i));
+            segment.set(ValueLayout.JAVA_BYTE, i, (byte) (first + i));
         }
         return segment;
+    }
+
+    /** A byte, by a blocking read. */
+    byte read(Device device, long address) {
+        MemorySegment into = arena.allocate(1);
+        device.read(address, into);
+        return into.get(ValueLayout.JAVA_BYTE, 0);
+    }
+
+    /** A page's worth of one byte. */
+    MemorySegment page(int content) {
+        return arena.allocate(Frames.BYTES).fill((byte) content);
     }
 
     Accounting accounting() {

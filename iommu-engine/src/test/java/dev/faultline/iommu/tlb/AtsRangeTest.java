@@ -8,7 +8,7 @@ import org.junit.jupiter.api.Test;
 
 class AtsRangeTest {
     @Test
-    void pcieAtsPri10_readsTheTableOfSizes() {
+    void readsTheTableOfSizes() {
         assertRange(0x4000, 0x4000, 0);
         assertRange(0x4000 | AtsRange.S, 0x4000, 1);
         assertRange(0x5000 | AtsRange.S, 0x4000, 2);

@@ -43,7 +43,7 @@ class DeviceTlbTest {
     }
 
     @Test
-    void pcieAtsPri18_eightKilobytes() {
+    void pcieAtsPri18EightKilobytes() {
         insert(1, 0x5000);
         insert(1, 0x6000);
         invalidate(1, 0x4000 | AtsRange.S);
@@ -52,7 +52,7 @@ class DeviceTlbTest {
     }
 
     @Test
-    void pcieAtsPri19_sixtyFourKilobytes() {
+    void pcieAtsPri19SixtyFourKilobytes() {
         for (long page = 0xff000; page <= 0x11_0000; page += 4096) {
             insert(NONE, page);
         }
@@ -64,7 +64,7 @@ class DeviceTlbTest {
     }
 
     @Test
-    void pcieAtsPri20_everything() {
+    void pcieAtsPri20Everything() {
         for (long everything : new long[] {0x7fff_ffff_ffff_f000L, 0xffff_ffff_ffff_f000L}) {
             insert(1, 0xffff_8000_0000_0000L);
             insert(NONE, 0xffff_ffff_ffff_f000L);
@@ -78,13 +78,13 @@ class DeviceTlbTest {
     }
 
     @Test
-    void pcieAtsPri21_withoutPasidAllGo() {
+    void pcieAtsPri21WithoutPasidAllGo() {
         tlb.invalidateEveryPasid(0x4000, 0, true);
         assertTrue(!has(NONE, 0x4000) && !has(1, 0x4000) && !has(2, 0x4000));
     }
 
     @Test
-    void pcieAtsPri22_withPasidOneOrWithGlobalAllPasids() {
+    void pcieAtsPri22WithPasidOneOrWithGlobalAllPasids() {
         invalidate(1, 0x4000);
         assertTrue(!has(1, 0x4000) && has(2, 0x4000) && has(NONE, 0x4000));
         insert(1, 0x4000);
