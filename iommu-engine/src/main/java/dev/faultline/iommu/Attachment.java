@@ -78,7 +78,7 @@ public final class Attachment implements AutoCloseable {
      * Ends it. Its open page requests are answered INVALID, its translations are forgotten, accesses that waited fail; when it
      * returns, the device uses no page by it any more. Doing it again does nothing.
      *
-     * @throws IllegalStateException if a thread has entered the device and does not step it within the limit
+     * @throws QuiescenceTimeout if a thread has entered the device and does not step it within the limit; it is attached as before
      */
     public void detach() {
         device.detach(this);
@@ -111,6 +111,30 @@ public final class Attachment implements AutoCloseable {
      */
     public Attachment replace(AddressSpace to) {
         return replace(to.table());
+    }
+
+    /**
+     * {@link #detach} that cannot fail.
+     *
+     * @param later run by the thread inside once this is ended, if this had returned false before; it holds up the device's thread
+     * @return false if the thread that has entered the device did not step it within the limit: the attachment ends, and its open page
+     *     requests are answered, when that thread steps or leaves
+     */
+    public boolean detachOrLeave(Runnable later) {
+        return device.detachOrLeave(this, later);
+    }
+
+    /**
+     * The first half of {@link #replace(PageTable)}, which does all that can fail and changes nothing: so that several devices can be
+     * moved together, or none.
+     *
+     * @param to through which it will translate
+     * @return what has to be {@linkplain Replacement#commit committed} or given up
+     * @throws IllegalStateException as {@link #replace(PageTable)}
+     * @throws IllegalArgumentException as there
+     */
+    public Replacement prepare(PageTable to) {
+        return device.prepare(this, to);
     }
 
     /** The same as {@link #detach}. */

@@ -42,24 +42,58 @@ final class AttachmentChanges {
     }
 
     Attachment replace(Attachment old, PageTable to) {
-        if (!old.isAttached()) {
-            throw new IllegalStateException(
-                    device + (old.pasid() < 0 ? "" : " PASID " + old.pasid()) + " is not attached: attach it instead");
-        }
+        requireAttached(old);
         if (old.table() == to) {
             return old;
         }
         Attachment fresh = reserve(to, old.pasid());
-        // From here on nothing fails. This thread has entered and is between accesses: none uses the old one any more.
+        put(old, fresh);
+        return fresh;
+    }
+
+    /** The half of {@link #replace} that may fail. */
+    Attachment reserve(Attachment old, PageTable to) {
+        requireAttached(old);
+        return reserve(to, old.pasid());
+    }
+
+    private void requireAttached(Attachment old) {
+        if (!old.isAttached()) {
+            throw new IllegalStateException(
+                    device + (old.pasid() < 0 ? "" : " PASID " + old.pasid()) + " is not attached: attach it instead");
+        }
+    }
+
+    /** Puts one that was reserved in the place of another, which fails no more; if that has ended since, nothing is attached. */
+    void put(Attachment old, Attachment fresh) {
+        if (!old.isAttached() || !fresh.isAttached()) {
+            giveUp(fresh);
+            return;
+        }
+        // This thread has entered and is between accesses: none uses the old one any more.
         attachments.replace(old, fresh);
         translation.forget(old.pasid());
         end(old);
         leaveIfDone();
-        return fresh;
+    }
+
+    /** Takes back what was reserved. */
+    void giveUp(Attachment fresh) {
+        if (!fresh.isAttached()) {
+            return;
+        }
+        fresh.table().remove(fresh);
+        releaseRegions(fresh);
+        fresh.detached();
     }
 
     void detach(Attachment attachment) {
         if (!attachment.isAttached()) {
+            return;
+        }
+        if (!attachments.has(attachment)) {
+            // Reserved, and its page table is being closed.
+            giveUp(attachment);
             return;
         }
         attachments.remove(attachment);

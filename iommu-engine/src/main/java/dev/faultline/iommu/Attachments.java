@@ -93,6 +93,11 @@ final class Attachments {
         }
     }
 
+    /** Whether one is among them. */
+    boolean has(Attachment attachment) {
+        return attachment.place < all.size() && all.get(attachment.place) == attachment;
+    }
+
     /** Whether none of them asks for pages. */
     boolean asksNothing() {
         return asking == 0;

@@ -320,6 +320,17 @@ public final class Device implements AutoCloseable {
     }
 
     /**
+     * Blocks all translation, as a driver does before it resets a function: what the device knows is forgotten, and accesses end {@link
+     * AccessResult#BLOCKED}. Attachments stay, can be ended, and count again when this is lifted; open groups stay, and are answered.
+     *
+     * @param now whether, or no more
+     * @throws QuiescenceTimeout if another thread has entered it and does not step it within the limit
+     */
+    public void block(boolean now) {
+        perform(() -> translation.block(now));
+    }
+
+    /**
      * Makes the device do something that devices must not do, or that must not happen to them, once: with the next group it sends that
      * fits. Told several times, it does one after the other.
      *
@@ -686,6 +697,23 @@ public final class Device implements AutoCloseable {
 
     Attachment replace(Attachment old, PageTable to) {
         return performed(() -> changes.replace(old, to));
+    }
+
+    Replacement prepare(Attachment old, PageTable to) {
+        return new Replacement(this, old, performed(() -> changes.reserve(old, to)));
+    }
+
+    boolean commit(Attachment old, Attachment fresh, Runnable later) {
+        return gate.performOrLeave(() -> changes.put(old, fresh), later);
+    }
+
+    /** Posted: what is reserved may wait for a thread that does not step. */
+    void giveUp(Attachment fresh) {
+        gate.post(() -> changes.giveUp(fresh));
+    }
+
+    boolean detachOrLeave(Attachment attachment, Runnable later) {
+        return !attachment.isAttached() || gate.performOrLeave(() -> changes.detach(attachment), later);
     }
 
     private Attachment performed(Supplier<Attachment> change) {

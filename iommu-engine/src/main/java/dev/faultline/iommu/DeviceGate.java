@@ -158,13 +158,31 @@ final class DeviceGate implements Station.Stepped {
         }
     }
 
-    /** Runs something as the thread inside: here if that is the caller or nobody, else at that thread's next step. */
+    /**
+     * Runs something as the thread inside: here if that is the caller or nobody, else at that thread's next step.
+     *
+     * @throws QuiescenceTimeout if that does not come within the limit: it is called off
+     */
     void perform(Runnable act) {
+        var _ = perform(act, null);
+    }
+
+    /**
+     * {@link #perform(Runnable)}, of what does not fail and has to be done.
+     *
+     * @param later run after it by the thread inside, if this had returned false before
+     * @return false if the step did not come within the limit: then it is done at that step, or when the thread leaves
+     */
+    boolean performOrLeave(Runnable act, Runnable later) {
+        return perform(act, later);
+    }
+
+    private boolean perform(Runnable act, @Nullable Runnable later) {
         if (mine()) {
             act.run();
-            return;
+            return true;
         }
-        Control control = new Control(act);
+        Control control = new Control(act, later);
         controls.offer(control);
         Station own = iommu.stations().current();
         boolean wasOnline = own != null && own.online();
@@ -179,9 +197,14 @@ final class DeviceGate implements Station.Stepped {
                     leave();
                 } else if (closed && owner.get() == null) {
                     control.run();
-                } else if (System.nanoTime() - start > iommu.config().limitNs() && control.callOff()) {
-                    throw new IllegalStateException(device + " was entered by thread \"" + ownerName()
-                            + "\", which did not step it for " + iommu.config().limitNs() / 1_000_000 + " ms");
+                } else if (System.nanoTime() - start > iommu.config().limitNs()) {
+                    if (later == null ? control.callOff() : control.leave()) {
+                        if (later != null) {
+                            return false;
+                        }
+                        throw new QuiescenceTimeout(
+                                device, ownerName(), iommu.config().limitNs());
+                    }
                 } else {
                     if (own != null) {
                         own.serve();
@@ -195,6 +218,7 @@ final class DeviceGate implements Station.Stepped {
             }
         }
         control.rethrow();
+        return true;
     }
 
     @Override

@@ -1,5 +1,6 @@
 package dev.faultline.iommu;
 
+import dev.faultline.iommu.table.PlainWalk;
 import dev.faultline.iommu.table.Translation;
 import dev.faultline.iommu.table.Walk;
 import dev.faultline.iommu.table.Walker;
@@ -27,6 +28,12 @@ final class DeviceTranslation implements InvalidationLog.Reader {
     private final CounterWords counters;
     /** Whether there is a TLB. Written by the thread inside, read by others. */
     private volatile boolean usesTlb = true;
+    /** What translates while all is blocked. */
+    private final Walk nothing;
+
+    /** The thread's inside. */
+    private boolean blocked;
+
     /** The epoch up to which invalidations were obeyed. */
     private long obeyed;
 
@@ -35,6 +42,7 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         this.walkCache = iommu.walkCache();
         this.log = iommu.log();
         this.tlb = new DeviceTlb(tlbEntries);
+        this.nothing = PlainWalk.blocked(iommu.frames().physical());
         this.attachments = attachments;
         this.counters = counters;
     }
@@ -64,6 +72,12 @@ final class DeviceTranslation implements InvalidationLog.Reader {
     /** With a TLB, which the device fills as it needs to, or without one. */
     void useTlb(boolean now) {
         usesTlb = now;
+        tlb.clear();
+    }
+
+    /** Blocks all translation, or lifts that. */
+    void block(boolean now) {
+        blocked = now;
         tlb.clear();
     }
 
@@ -109,6 +123,9 @@ final class DeviceTranslation implements InvalidationLog.Reader {
 
     /** A translation request: what the IOMMU answers. */
     private long ask(Attachment attachment, long address, int needed) {
+        if (blocked) {
+            return nothing.walk(address, needed);
+        }
         PageTable table = attachment.table();
         Walk walk = table.walk();
         if (!walk.canonical(address) || !Iotlb.holds(address)) {

@@ -4,6 +4,7 @@ import dev.faultline.ffm.Errno;
 import java.lang.foreign.MemorySegment;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * One opening of {@code /dev/iommu}: the kernel's {@code iommufd_ctx}, as drivers see it.
@@ -29,6 +30,15 @@ public final class Context {
     private final Commands commands;
     private final File file;
     private final Options options = new Options();
+
+    /** How much of it is let go once a thread steps its device. */
+    private final AtomicInteger awaited = new AtomicInteger();
+
+    /** Nobody needs it to be open. Written before what was awaited is looked at; who has let go of that looks here after. */
+    private volatile boolean ended;
+
+    /** How often it was asked to destroy what is left, while that is being done. */
+    private final AtomicInteger ending = new AtomicInteger();
 
     /** By offset; its own lock. */
     private final TreeMap<Long, Announced> announced = new TreeMap<>();
@@ -121,20 +131,22 @@ public final class Context {
      * @param device that nobody has bound
      * @param keepsOpen whether the context stays open as long as it is bound
      * @return its object, which the driver uses until it {@linkplain DeviceObject#unbind unbinds} it
-     * @throws ErrnoException EPERM if another context has bound it, EBUSY if this one has or a thread has entered the device and
+     * @throws ErrnoException EPERM if another context has bound it, or one of its isolation group; EBUSY if this one has or a thread has entered the device and
      *     does not step it, ENOMEM
      */
     public DeviceObject bind(DriverDevice device, boolean keepsOpen) throws ErrnoException {
         if (keepsOpen) {
             keepOpen();
         }
-        if (!device.binding().compareAndSet(null, this)) {
+        DeviceObject bound = new DeviceObject(this, device, keepsOpen);
+        try {
+            device.group().bind(bound);
+        } catch (ErrnoException e) {
             if (keepsOpen) {
                 letGo();
             }
-            throw new ErrnoException(device.binding().get() == this ? Errno.EBUSY : Errno.EPERM);
+            throw e;
         }
-        DeviceObject bound = new DeviceObject(this, device, keepsOpen);
         create(bound, object -> {
             try {
                 device.device().reportAs(object.id());
@@ -191,6 +203,34 @@ public final class Context {
         file.letGo();
     }
 
+    /** Something in it is let go only once a thread steps its device. */
+    void awaits() {
+        awaited.getAndIncrement();
+    }
+
+    /** That has been let go. In this order: who sees that nothing is awaited any more sees nothing left of it. */
+    void awaitedOne() {
+        if (ended) {
+            end();
+        }
+        awaited.getAndDecrement();
+    }
+
+    /** Destroys what nobody holds any more. By one thread at a time, for all that come meanwhile. */
+    private void end() {
+        if (ending.getAndIncrement() > 0) {
+            return;
+        }
+        int asked = 1;
+        do {
+            objects.destroyAll();
+            asked = ending.addAndGet(-asked);
+        } while (asked > 0);
+        if (awaited.get() == 0 && objects.count() > 0) {
+            throw new IllegalStateException(objects.count() + " objects are still held: " + objects);
+        }
+    }
+
     /** What its own descriptors refer to. */
     private final class File extends OpenFile {
         File(int flags) {
@@ -238,7 +278,8 @@ public final class Context {
 
         @Override
         void released() {
-            objects.destroyAll();
+            ended = true;
+            end();
         }
     }
 }

@@ -3,53 +3,40 @@ package dev.faultline.iommu.iommufd;
 import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.AreaResult;
 import dev.faultline.iommu.Areas;
-import dev.faultline.iommu.Attachment;
-import dev.faultline.iommu.Device;
 import dev.faultline.iommu.IovaRange;
-import dev.faultline.iommu.PageTable;
 import dev.faultline.iommu.QuiescenceTimeout;
+import java.util.Collection;
 import java.util.List;
-import java.util.TreeMap;
 import java.util.concurrent.locks.Lock;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A device bound to a context, alone in its isolation group: the kernel's {@code iommufd_device} and {@code iommufd_group} in one.
+ * A device bound to a context: the kernel's {@code iommufd_device}. What it is attached to is its {@link IsolationGroup}'s.
  *
- * <p>Threads: any; its lock lets one change its attachments at a time, and is taken after an address space's. Held by the driver that
- * bound it, and by its attachments: a program cannot destroy it.
+ * <p>Threads: any; attaching, replacing and detaching wait a bounded time for threads that step devices. Ownership: held by the driver that
+ * bound it, until it {@linkplain #unbind unbinds} it, and by its attachments: a program cannot destroy it. Errors: {@link ErrnoException},
+ * as the kernel's. Source: {@code drivers/iommu/iommufd/device.c}, Linux 7.2.
  */
 public final class DeviceObject extends IommufdObject {
-    /** Stands for the device as a whole. */
-    private static final int WHOLE = 0;
-
-    private record Attached(Hwpt hwpt, Attachment attachment) {}
-
     /** Attaches or replaces. */
     @FunctionalInterface
     private interface Change {
         /** What was attached before and is to be let go, or null. */
         @Nullable
-        Hwpt to(Hwpt hwpt) throws ErrnoException;
+        Left to(Hwpt hwpt) throws ErrnoException;
     }
+
+    /** A page table that was left by as many devices, and what waits for their threads. */
+    private record Left(Hwpt hwpt, int devices, Later later) {}
 
     /** What it is attached to now, and what before that is to be let go, if anything. */
-    private record Changed(Hwpt to, @Nullable Hwpt left) {}
-
-    /** What the engine does for a change. */
-    @FunctionalInterface
-    private interface Engine {
-        Attachment run();
-    }
+    private record Changed(Hwpt to, @Nullable Left left) {}
 
     private final Context context;
     private final DriverDevice device;
     private final boolean keepsOpen;
-    private final ReentrantLock attaching = new ReentrantLock();
-
-    /** By PASID; under the lock. */
-    private final TreeMap<Integer, Attached> attached = new TreeMap<>(Integer::compareUnsigned);
+    private final IsolationGroup group;
 
     /** Over its vDEVICE, and over making one; taken before the table's lock and before a vIOMMU's. */
     private final ReentrantLock vdeviceLock = new ReentrantLock();
@@ -62,6 +49,7 @@ public final class DeviceObject extends IommufdObject {
         this.context = context;
         this.device = device;
         this.keepsOpen = keepsOpen;
+        this.group = device.group();
     }
 
     /**
@@ -123,50 +111,66 @@ public final class DeviceObject extends IommufdObject {
     }
 
     /**
-     * Detaches it. What is not attached stays so.
+     * Detaches it. What is not attached stays so. While others of its isolation group are attached to the same, it stays there with them;
+     * with the last one all are blocked, and what they asked is answered INVALID before this returns.
      *
      * @param pasid 0 for the device as a whole
+     * @throws ErrnoException EBUSY if a thread has entered the group's first device and does not step it within the limit: it is attached as
+     *     before. Others of the group whose threads do not are blocked once those do
      */
-    public void detach(int pasid) {
-        Hwpt left = leave(pasid);
-        if (left != null) {
-            letGo(left);
-            objects().unuse(this);
+    public void detach(int pasid) throws ErrnoException {
+        try {
+            leave(pasid, true);
+        } catch (QuiescenceTimeout e) {
+            throw new ErrnoException(Errno.EBUSY, "device", "one that is stepped or left");
         }
     }
 
-    /** Detaches it, with all its PASIDs. */
-    public void detachAll() {
-        int[] pasids;
-        attaching.lock();
-        try {
-            pasids = attached.keySet().stream().mapToInt(Integer::intValue).toArray();
-        } finally {
-            attaching.unlock();
-        }
-        for (int pasid : pasids) {
+    /**
+     * Detaches it, with all its PASIDs.
+     *
+     * @throws ErrnoException EBUSY as {@link #detach} says: some of its PASIDs may be detached already
+     */
+    public void detachAll() throws ErrnoException {
+        for (int pasid : pasids()) {
             detach(pasid);
         }
     }
 
-    /** Gives it back to nobody. It is detached, and the driver does not use this any more. */
+    private int[] pasids() {
+        group.lock().lock();
+        try {
+            return group.pasids(this);
+        } finally {
+            group.lock().unlock();
+        }
+    }
+
+    /**
+     * Gives it back to nobody; the driver does not use this any more. What is attached is detached, and cannot refuse that: where a thread
+     * has entered a device and does not step it within the limit, the device is blocked once it does, and what it was attached to stays
+     * until then.
+     */
     public void unbind() {
+        for (int pasid : pasids()) {
+            leave(pasid, false);
+        }
         objects().remove(this, false);
     }
 
     /**
-     * What a PASID is attached to.
+     * What a PASID of its isolation group is attached to.
      *
      * @param pasid 0 for the device as a whole
      * @return the driver's page table, or null
      */
     public @Nullable Domain domain(int pasid) {
-        attaching.lock();
+        group.lock().lock();
         try {
-            Attached found = attached.get(pasid);
-            return found == null ? null : found.hwpt.domain();
+            Hwpt found = group.of(pasid);
+            return found == null ? null : found.domain();
         } finally {
-            attaching.unlock();
+            group.lock().unlock();
         }
     }
 
@@ -221,7 +225,7 @@ public final class DeviceObject extends IommufdObject {
 
     @Override
     void destroy() {
-        device.binding().set(null);
+        group.unbind(this);
         if (keepsOpen) {
             context.letGo();
         }
@@ -247,9 +251,7 @@ public final class DeviceObject extends IommufdObject {
             objects().letGo(target);
         }
         // Last, for it may destroy an automatic page table, which takes locks.
-        if (changed.left != null) {
-            letGo(changed.left);
-        }
+        letGo(changed.left);
         return changed.to.id();
     }
 
@@ -275,7 +277,7 @@ public final class DeviceObject extends IommufdObject {
             PagingDomain domain =
                     HwptCommands.make(context.process().allocations(), () -> device.paging(0, null, null));
             HwptPaging made = new HwptPaging(objects(), domain, null, false, ioas, false, true);
-            @Nullable Hwpt[] left = new @Nullable Hwpt[1];
+            @Nullable Left[] left = new @Nullable Left[1];
             context.create(made, hwpt -> {
                 objects().use(hwpt);
                 if (attaches) {
@@ -283,10 +285,7 @@ public final class DeviceObject extends IommufdObject {
                     try {
                         hwpt.join();
                     } catch (ErrnoException | RuntimeException e) {
-                        Hwpt undone = leave(pasid);
-                        if (undone != null) {
-                            objects().unuse(undone);
-                        }
+                        leaveNow(pasid, false, () -> objects().unuse(hwpt));
                         throw e;
                     }
                 } else {
@@ -302,127 +301,99 @@ public final class DeviceObject extends IommufdObject {
         }
     }
 
-    private @Nullable Hwpt attachTo(Hwpt hwpt, int pasid) throws ErrnoException {
-        attaching.lock();
+    private @Nullable Left attachTo(Hwpt hwpt, int pasid) throws ErrnoException {
+        group.lock().lock();
         try {
-            if (attached.containsKey(pasid)) {
+            if (group.of(this, pasid) != null) {
                 throw new ErrnoException(Errno.EBUSY, "pasid", "one that is not attached");
             }
-            if (pasid == WHOLE) {
+            Hwpt there = group.of(pasid);
+            if (there != null && there != hwpt) {
+                throw new ErrnoException(Errno.EINVAL, "pt_id", "what others of the isolation group are attached to");
+            }
+            if (pasid == IsolationGroup.WHOLE) {
                 reserve(hwpt);
             }
             try {
-                PageTable table = hwpt.domain().table();
-                Device engine = device.device();
-                admit(hwpt, pasid);
-                Attachment made = run(() -> pasid == WHOLE ? engine.attach(table) : engine.attach(table, pasid));
-                attached.put(pasid, new Attached(hwpt, made));
+                if (there == null) {
+                    group.attach(this, hwpt, pasid);
+                } else {
+                    group.join(this, pasid);
+                }
             } catch (ErrnoException | RuntimeException e) {
-                if (pasid == WHOLE) {
+                if (pasid == IsolationGroup.WHOLE) {
                     release(hwpt);
                 }
                 throw e;
             }
             objects().use(hwpt);
-            device.attached(hwpt.domain(), pasid);
             return null;
         } finally {
-            attaching.unlock();
+            group.lock().unlock();
         }
     }
 
-    private @Nullable Hwpt replaceBy(Hwpt hwpt, int pasid) throws ErrnoException {
-        attaching.lock();
+    private @Nullable Left replaceBy(Hwpt hwpt, int pasid) throws ErrnoException {
+        group.lock().lock();
         try {
-            Attached old = attached.get(pasid);
+            Hwpt old = group.of(this, pasid);
             if (old == null) {
                 throw new ErrnoException(Errno.EINVAL, "pasid", "one that is attached");
             }
-            if (old.hwpt == hwpt) {
+            if (old == hwpt) {
                 return null;
             }
-            boolean moves = pasid == WHOLE && ioas(hwpt) != ioas(old.hwpt);
-            if (moves) {
-                reserve(hwpt);
-            }
+            Collection<DeviceObject> all = group.joined(pasid);
+            boolean moves = pasid == IsolationGroup.WHOLE && ioas(hwpt) != ioas(old);
+            Later later = new Later(context);
             try {
-                admit(hwpt, pasid);
-                Attachment made = run(() -> old.attachment.replace(hwpt.domain().table()));
-                attached.put(pasid, new Attached(hwpt, made));
+                if (moves) {
+                    for (DeviceObject each : all) {
+                        each.reserve(hwpt);
+                    }
+                }
+                group.replace(hwpt, pasid, later);
             } catch (ErrnoException | RuntimeException e) {
                 if (moves) {
-                    release(hwpt);
+                    all.forEach(each -> each.release(hwpt));
                 }
                 throw e;
             }
-            objects().use(hwpt);
-            device.attached(hwpt.domain(), pasid);
+            all.forEach(each -> objects().use(hwpt));
             if (moves) {
-                release(old.hwpt);
+                all.forEach(each -> each.release(old));
             }
-            return old.hwpt;
+            return new Left(old, all.size(), later);
         } finally {
-            attaching.unlock();
+            group.lock().unlock();
         }
     }
 
-    /** Detaches; what from, whose hold the caller gets, or null. */
-    private @Nullable Hwpt leave(int pasid) {
-        attaching.lock();
+    /** Detaches, and lets go of what it was attached to. */
+    private void leave(int pasid, boolean mayRefuse) {
+        leaveNow(pasid, mayRefuse, null);
+    }
+
+    private void leaveNow(int pasid, boolean mayRefuse, @Nullable Runnable letGo) {
+        Hwpt left;
+        Later later = new Later(context);
+        group.lock().lock();
         try {
-            Attached old = attached.get(pasid);
-            if (old == null) {
-                return null;
+            left = group.of(this, pasid);
+            if (left == null) {
+                return;
             }
-            old.attachment.detach();
-            attached.remove(pasid);
-            device.detached(pasid);
-            if (pasid == WHOLE) {
-                release(old.hwpt);
+            group.leave(this, pasid, mayRefuse, later);
+            if (pasid == IsolationGroup.WHOLE) {
+                release(left);
             }
-            return old.hwpt;
         } finally {
-            attaching.unlock();
+            group.lock().unlock();
         }
-    }
-
-    /** Looks at everything that can be wrong with an attachment, in the kernel's order; under the lock. */
-    private void admit(Hwpt hwpt, int pasid) throws ErrnoException {
-        if (hwpt.fault() != null && !device.maySharePageRequests()) {
-            throw new ErrnoException(Errno.EINVAL, "pt_id", "no fault queue: the page request interface is shared");
-        }
-        if (pasid == WHOLE) {
-            if (!hwpt.takesPasids() && !attached.isEmpty() && attached.lastKey() != WHOLE) {
-                throw new ErrnoException(
-                        Errno.EINVAL, "pt_id", "a page table with the PASID flag, as a PASID is attached");
-            }
-        } else {
-            Attached whole = attached.get(WHOLE);
-            if (!hwpt.takesPasids()) {
-                throw new ErrnoException(Errno.EINVAL, "pt_id", "a page table with the PASID flag");
-            }
-            if (whole != null && !whole.hwpt.takesPasids()) {
-                throw new ErrnoException(
-                        Errno.EINVAL, "pasid", "0, for the device is attached to a page table without the PASID flag");
-            }
-        }
-        context.process().allocations().take("an attach handle");
-        if (hwpt.domain().driver() != device.driver()) {
-            throw new ErrnoException(Errno.EINVAL, "pt_id", "a page table of the same driver");
-        }
-        if (pasid != WHOLE && Integer.compareUnsigned(pasid, device.pasids()) >= 0) {
-            throw new ErrnoException(Errno.EINVAL, "pasid", "below " + device.pasids());
-        }
-        device.admit(hwpt.domain(), pasid);
-    }
-
-    private static Attachment run(Engine engine) throws ErrnoException {
-        try {
-            return engine.run();
-        } catch (IllegalArgumentException e) {
-            throw new ErrnoException(Errno.EINVAL, "pt_id", "what the device can be attached to: " + e.getMessage());
-        } catch (IllegalStateException e) {
-            throw new ErrnoException(Errno.EBUSY, "pt_id", "a device and a fault queue with room: " + e.getMessage());
+        Hwpt gone = left;
+        later.finish(letGo != null ? letGo : () -> letGo(gone));
+        if (letGo == null) {
+            objects().unuse(this);
         }
     }
 
@@ -443,6 +414,17 @@ public final class DeviceObject extends IommufdObject {
 
     private void release(Hwpt hwpt) {
         ioas(hwpt).areas().release(this);
+    }
+
+    /** Lets go of what was replaced, once nobody uses it. */
+    private void letGo(@Nullable Left left) {
+        if (left != null) {
+            left.later.finish(() -> {
+                for (int i = 0; i < left.devices; i++) {
+                    letGo(left.hwpt);
+                }
+            });
+        }
     }
 
     /** Lets go of a page table it was attached to; an automatic one goes with its last attachment. */

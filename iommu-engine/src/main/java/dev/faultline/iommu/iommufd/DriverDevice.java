@@ -5,14 +5,13 @@ import dev.faultline.iommu.Device;
 import dev.faultline.iommu.IovaRange;
 import dev.faultline.ring.FaultQueue;
 import java.util.List;
-import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 
 /**
  * A device as its IOMMU's driver sees it: what {@code /dev/iommu} asks of the two.
  *
  * <p>Threads: any; whatever changes how it is attached comes from one thread at a time. Ownership: whoever makes it closes it, after it
- * is unbound. Each is alone in its isolation group.
+ * is unbound.
  */
 public interface DriverDevice {
     /** A request for a page table. */
@@ -25,11 +24,11 @@ public interface DriverDevice {
     int PASID = 1 << 3;
 
     /**
-     * Which context has bound it.
+     * With which devices it is attached and detached, for their hardware cannot keep them apart.
      *
-     * @return kept by {@code /dev/iommu}; the same for the device's life
+     * @return the same for the device's life, that it was {@linkplain IsolationGroup#add added} to when it was made
      */
-    AtomicReference<@Nullable Context> binding();
+    IsolationGroup group();
 
     /**
      * Its driver: which IOMMU it is behind.

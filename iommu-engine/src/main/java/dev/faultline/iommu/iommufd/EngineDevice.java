@@ -11,7 +11,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -32,16 +31,18 @@ public final class EngineDevice implements DriverDevice {
     /** It is a virtual function. */
     private final boolean virtual;
 
-    private final AtomicReference<@Nullable Context> binding = new AtomicReference<>();
+    private final IsolationGroup group;
 
     /** By PASID. */
     private final Map<Integer, Domain> attached = new ConcurrentHashMap<>();
 
-    EngineDevice(EngineDriver driver, Device device, boolean virtual) {
+    EngineDevice(EngineDriver driver, Device device, boolean virtual, IsolationGroup group) {
         this.driver = driver;
         this.device = device;
         this.virtual = virtual;
+        this.group = group;
         device.tellFaults(this::failed);
+        group.add(this);
     }
 
     /**
@@ -53,7 +54,28 @@ public final class EngineDevice implements DriverDevice {
      * @throws IllegalStateException as {@link Device#virtualFunction}
      */
     public EngineDevice virtualFunction(DeviceConfig config) {
-        return new EngineDevice(driver, device.virtualFunction(config), true);
+        return new EngineDevice(driver, device.virtualFunction(config), true, new IsolationGroup());
+    }
+
+    /**
+     * A driver is about to reset it: it is blocked, and its isolation group neither attached nor moved (EBUSY) until {@link #resetDone}. It
+     * can be detached. Open groups of page requests stay, until the device itself is {@linkplain Device#reset reset}.
+     *
+     * @throws dev.faultline.iommu.QuiescenceTimeout if a thread has entered the device and does not step it within the limit: nothing has
+     *     changed
+     */
+    public void prepareReset() {
+        group.prepareReset(this);
+    }
+
+    /**
+     * The reset is done: it translates through what its group is attached to now.
+     *
+     * @throws IllegalStateException if it is not being reset; as {@link dev.faultline.iommu.QuiescenceTimeout} if a thread has entered the
+     *     device and does not step it within the limit: it still is
+     */
+    public void resetDone() {
+        group.resetDone(this);
     }
 
     /**
@@ -69,8 +91,8 @@ public final class EngineDevice implements DriverDevice {
     }
 
     @Override
-    public AtomicReference<@Nullable Context> binding() {
-        return binding;
+    public IsolationGroup group() {
+        return group;
     }
 
     @Override

@@ -5,9 +5,10 @@ import dev.faultline.iommu.DeviceConfig;
 import dev.faultline.iommu.Iommu;
 import dev.faultline.iommu.IommuConfig;
 import dev.faultline.iommu.PageTable;
-import dev.faultline.iommu.QuiescenceTimeout;
+import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.stream.Stream;
 
 /**
  * The engine's own IOMMU and devices behind {@code /dev/iommu}: what a program maps is what devices read and write, what it attaches is
@@ -59,7 +60,21 @@ public final class EngineDriver implements Driver {
      * @throws IllegalArgumentException as {@link Iommu#device}
      */
     public EngineDevice device(DeviceConfig config) {
-        return new EngineDevice(this, iommu.device(config), false);
+        return new EngineDevice(this, iommu.device(config), false, new IsolationGroup());
+    }
+
+    /**
+     * Makes devices that cannot be kept apart, bound to nobody: the first that is attached takes all of them along.
+     *
+     * @param configs how, in the order of their attaching
+     * @return the devices, in that order
+     * @throws IllegalArgumentException as {@link Iommu#device}
+     */
+    public List<EngineDevice> isolationGroup(DeviceConfig... configs) {
+        IsolationGroup group = new IsolationGroup();
+        return Stream.of(configs)
+                .map(config -> new EngineDevice(this, iommu.device(config), false, group))
+                .toList();
     }
 
     /** Refuses in a program's words what it cannot be asked. */
@@ -77,7 +92,7 @@ public final class EngineDriver implements Driver {
             }
             try {
                 next.close();
-            } catch (QuiescenceTimeout | IllegalStateException e) {
+            } catch (IllegalStateException e) {
                 left.add(next);
                 return;
             }

@@ -240,16 +240,17 @@ public final class Iommufd implements AutoCloseable {
         }
     }
 
-    /** Detaches. */
-    private static void detach(Runnable body) {
-        try {
+    /** Something that may be refused. */
+    @FunctionalInterface
+    private interface RefusableAct {
+        void run() throws ErrnoException;
+    }
+
+    private static void detach(RefusableAct body) {
+        int _ = refusedAs("detach", () -> {
             body.run();
-        } catch (IllegalStateException e) {
-            IommufdException refused =
-                    new IommufdException(Errno.EBUSY, "detach", "device", "", "one that is stepped or left");
-            var _ = refused.initCause(e);
-            throw refused;
-        }
+            return 0;
+        });
     }
 
     // ---- objects ----

@@ -16,8 +16,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /**
- * Attaching, replacing and detaching devices and PASIDs. Section D. Each device is alone in its isolation group, so that what groups of
- * several do (80, 81) does not come up.
+ * Attaching, replacing and detaching devices and PASIDs. Section D. Each device here is alone in its isolation group; what groups of several
+ * do (80, 81, 146) and resets (79) are in {@link GroupScenariosTest}.
  */
 class AttachScenariosTest {
     private final FaultProgram faults = new FaultProgram();
@@ -166,7 +166,6 @@ class AttachScenariosTest {
                     .bind(engine.calls, engine.fd);
             assertEquals(faulting, stalling.attach(0, faulting));
             for (DeviceObject each : List.of(virtual, stalling)) {
-                each.detachAll();
                 each.unbind();
             }
         }
@@ -186,7 +185,6 @@ class AttachScenariosTest {
             assertEquals(ENODEV, refused.errno());
             assertEquals(0, engine.destroy(faulting), "nothing holds it");
             assertEquals(-EBUSY, engine.destroy(quiet), "still attached");
-            plain.detachAll();
             plain.unbind();
         }
     }

@@ -10,7 +10,6 @@ import dev.faultline.iommu.DeviceConfig;
 import dev.faultline.iommu.IommuConfig;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -28,35 +27,6 @@ class CallsThatFailLateTest {
     @AfterEach
     void close() {
         p.close();
-    }
-
-    /** A thread that has entered a device, and steps no more. */
-    private static final class Sleeper implements AutoCloseable {
-        private final CountDownLatch leave = new CountDownLatch(1);
-        private final Thread thread;
-
-        Sleeper(EngineDevice device) throws InterruptedException {
-            CountDownLatch entered = new CountDownLatch(1);
-            thread = Thread.ofPlatform().start(() -> {
-                assertTrue(device.device().enter());
-                entered.countDown();
-                try {
-                    leave.await();
-                } catch (InterruptedException e) {
-                    Thread.currentThread().interrupt();
-                }
-                device.device().leave();
-            });
-            entered.await();
-        }
-
-        @Override
-        public void close() {
-            leave.countDown();
-            while (thread.isAlive()) {
-                Thread.onSpinWait();
-            }
-        }
     }
 
     @Test

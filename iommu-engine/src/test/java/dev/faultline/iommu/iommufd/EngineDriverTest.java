@@ -106,7 +106,6 @@ class EngineDriverTest {
 
     private static void unbind(DeviceObject... all) {
         for (DeviceObject each : all) {
-            each.detachAll();
             each.unbind();
         }
     }

@@ -97,7 +97,6 @@ class RingCommandsTest {
         Accounting faults = consumer.accounting();
         assertEquals(
                 faults.raised(), faults.answered() + faults.autoAnswered() + faults.dropped() + faults.outstanding());
-        bound.detachAll();
         bound.unbind();
         consumer.close();
         p.close();

@@ -7,12 +7,12 @@ import dev.faultline.iommu.DeviceConfig;
 import dev.faultline.iommu.PageRequestReporter;
 import dev.faultline.iommu.PageTable;
 import dev.faultline.iommu.ResponseCode;
-import dev.faultline.iommu.iommufd.Context;
 import dev.faultline.iommu.iommufd.Domain;
 import dev.faultline.iommu.iommufd.Driver;
 import dev.faultline.iommu.iommufd.DriverDevice;
 import dev.faultline.iommu.iommufd.ErrnoException;
 import dev.faultline.iommu.iommufd.HardwareInfo;
+import dev.faultline.iommu.iommufd.IsolationGroup;
 import dev.faultline.iommu.iommufd.NestedDomain;
 import dev.faultline.iommu.iommufd.PagingDomain;
 import dev.faultline.iommu.iommufd.UserData;
@@ -22,7 +22,6 @@ import dev.faultline.ring.FaultQueue;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
-import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -49,7 +48,7 @@ final class MockDevice implements DriverDevice {
     private final boolean hasPasids;
     private final Device device;
     private final PageRequestReporter reporter;
-    private final AtomicReference<@Nullable Context> binding = new AtomicReference<>();
+    private final IsolationGroup group = new IsolationGroup();
 
     /** A guest's entries, and what they hold at first. */
     static final int CACHE_ENTRIES = 4;
@@ -79,6 +78,7 @@ final class MockDevice implements DriverDevice {
                 .device(DeviceConfig.reported("iommufd_mock" + number).withPasidBits(hasPasids ? PASID_BITS : 0));
         Arrays.fill(cache, CACHE_VALUE);
         this.reporter = device.reportTo(this::responded, true);
+        group.add(this);
     }
 
     String name() {
@@ -90,8 +90,8 @@ final class MockDevice implements DriverDevice {
     }
 
     @Override
-    public AtomicReference<@Nullable Context> binding() {
-        return binding;
+    public IsolationGroup group() {
+        return group;
     }
 
     @Override

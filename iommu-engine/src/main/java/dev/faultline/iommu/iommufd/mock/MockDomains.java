@@ -91,7 +91,6 @@ final class MockDomains {
         protected void destroy() {
             DeviceObject is = bound;
             if (is != null) {
-                is.detachAll();
                 is.unbind();
             }
             driver.remove(device);

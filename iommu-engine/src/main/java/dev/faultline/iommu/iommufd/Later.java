@@ -1,0 +1,54 @@
+package dev.faultline.iommu.iommufd;
+
+import java.util.concurrent.atomic.AtomicInteger;
+
+/**
+ * What is due once several devices have done something: at the end of the call that asks for it, or, where threads that have entered devices
+ * do not step them within the limit, once they do. Until then a context holds what is to be let go.
+ *
+ * <p>Threads: the one that makes it asks and {@linkplain #finish finishes}; the last one that is done runs it. It is used once.
+ */
+final class Later {
+    /** Asks a device; false if it does what it is asked later, and runs this then. */
+    @FunctionalInterface
+    interface Asked {
+        boolean ask(Runnable later);
+    }
+
+    private final Context context;
+
+    /** Those that are not done, and whoever asks. */
+    private final AtomicInteger left = new AtomicInteger(1);
+
+    private Runnable due = () -> {};
+
+    Later(Context context) {
+        this.context = context;
+    }
+
+    /** Asks a device. */
+    void await(Asked asked) {
+        left.getAndIncrement();
+        if (asked.ask(this::lateOne)) {
+            left.getAndDecrement();
+        }
+    }
+
+    /** All are asked. */
+    void finish(Runnable then) {
+        due = then;
+        if (left.get() == 1) {
+            then.run();
+            return;
+        }
+        context.awaits();
+        lateOne();
+    }
+
+    private void lateOne() {
+        if (left.decrementAndGet() == 0) {
+            due.run();
+            context.awaitedOne();
+        }
+    }
+}
