@@ -126,7 +126,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         enter();
         try {
             Taken taken = new Taken();
-            long done = table.mapRange(first, physical, bytes, access, false, format.sizes(), taken);
+            long done = table.mapPages(first, physical, bytes, access, format.sizes(), taken);
             mapped.addAndGet(done / Frames.BYTES);
             if (done < bytes) {
                 if (done > 0) {
@@ -238,7 +238,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             long entry;
             do {
                 entry = table.entry(at);
-                if (entry == 0) {
+                if (entry == 0 || PageFormat.isOfRange(entry)) {
                     return Eviction.NOT_MAPPED;
                 }
                 // A device publishes what it wants before it raises the request. If it does so only after this look,

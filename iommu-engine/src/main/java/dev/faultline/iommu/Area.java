@@ -13,7 +13,7 @@ public final class Area {
     private final long offset;
 
     // Guarded by the lock of its Areas; shown and held by who shows or hides it, which is one thread at a time.
-    /** Not while it is being made or taken away. */
+    /** Not while it is being made or taken away: published last of what it is, and taken back first. */
     boolean settled;
     /** Shown by all tables, of which there is one at least. */
     boolean shown;

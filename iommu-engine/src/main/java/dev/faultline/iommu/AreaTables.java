@@ -1,16 +1,25 @@
 package dev.faultline.iommu;
 
+import dev.faultline.iommu.HiddenAreas.Hidden;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The tables that show the areas of an {@link Areas}, all the same.
+ * The tables that show the areas of an {@link Areas}, all the same. The first that joined is the first to show an area and the last to
+ * hide it, so nothing of an area is shown anywhere that the first does not show.
  *
  * <p>Threads: those that show and hide areas, different ones at once; one alone while tables come and go. Its {@link Areas} sees to that.
+ * Nothing here waits for devices; what was hidden goes to {@link HiddenAreas}.
  */
 final class AreaTables {
     private final List<AreaTable> tables = new ArrayList<>();
+    private final HiddenAreas hidden;
+
+    AreaTables(HiddenAreas hidden) {
+        this.hidden = hidden;
+    }
 
     boolean isEmpty() {
         return tables.isEmpty();
@@ -24,12 +33,10 @@ final class AreaTables {
         tables.add(table);
     }
 
-    /** One less; what no table shows is held no more. */
+    /** One less, which shows none of the areas any more. */
     void remove(AreaTable table, Collection<Area> areas) {
         tables.remove(table);
-        if (tables.isEmpty()) {
-            areas.stream().filter(area -> area.shown).forEach(AreaTables::letGo);
-        }
+        areas.forEach(area -> hide(area, table));
     }
 
     /** The largest of the smallest pages of the tables; 1 without tables. */
@@ -40,29 +47,62 @@ final class AreaTables {
                 .orElse(1);
     }
 
-    /** Shows an area in no table any more, and holds it no more. */
-    void hideAll(Area area) {
-        hideAndLetGo(area, tables.size());
+    /**
+     * Shows an area in no table any more.
+     *
+     * @param left whether nobody is going to wait for it
+     * @return null if none showed it
+     */
+    @Nullable
+    Hidden hideAll(Area area, boolean left) {
+        if (!area.shown) {
+            return null;
+        }
+        tables.reversed().forEach(table -> table.hide(area));
+        return hidden(area, List.copyOf(tables), left);
+    }
+
+    /** Shows an area no more in a table that is none of these by now. */
+    private void hide(Area area, AreaTable table) {
+        if (area.shown) {
+            table.hide(area);
+            if (tables.isEmpty()) {
+                var _ = hidden(area, List.of(table), true);
+            } else {
+                var _ = hidden.add(area, List.of(table), false, true);
+            }
+        }
+    }
+
+    private Hidden hidden(Area area, List<AreaTable> by, boolean left) {
+        boolean holds = area.held;
+        area.held = false;
+        area.shown = false;
+        return hidden.add(area, by, holds, left);
     }
 
     /** Shows areas in all tables, or none of them in any. */
     AreaResult showAll(List<Area> made) {
-        if (tables.isEmpty()) {
-            return AreaResult.DONE;
-        }
-        for (int i = 0; i < made.size(); i++) {
-            Area area = made.get(i);
-            AreaResult result = hold(area);
-            for (int t = 0; result == AreaResult.DONE && t < tables.size(); t++) {
-                result = show(tables.get(t), area);
-                if (result != AreaResult.DONE) {
-                    hideAndLetGo(area, t);
+        AreaResult result = AreaResult.REFUSED;
+        try {
+            result = show(made);
+            return result;
+        } finally {
+            if (result != AreaResult.DONE) {
+                for (Area area : made) {
+                    var _ = hideAll(area, true);
                 }
             }
+        }
+    }
+
+    private AreaResult show(List<Area> made) {
+        for (Area area : made) {
+            AreaResult result = tables.isEmpty() ? AreaResult.DONE : hold(area);
+            for (int i = 0; result == AreaResult.DONE && i < tables.size(); i++) {
+                result = show(tables.get(i), area);
+            }
             if (result != AreaResult.DONE) {
-                for (int before = 0; before < i; before++) {
-                    hideAndLetGo(made.get(before), tables.size());
-                }
                 return result;
             }
         }
@@ -85,38 +125,28 @@ final class AreaTables {
         return AreaResult.DONE;
     }
 
-    /** From the first tables of the list. */
-    private void hideAndLetGo(Area area, int count) {
-        for (int i = 0; i < count; i++) {
-            tables.get(i).hide(area);
-        }
-        letGo(area);
-    }
-
-    private static void letGo(Area area) {
-        if (area.held) {
-            area.backing().release(area.firstPage(), area.lastPage());
-            area.held = false;
-        }
-        area.shown = false;
-    }
-
     /** Shows areas in a table that is not one of these yet, or none of them. */
     AreaResult fill(AreaTable table, Collection<Area> areas) {
-        List<Area> done = new ArrayList<>();
+        List<Area> begun = new ArrayList<>();
+        AreaResult result = AreaResult.REFUSED;
+        try {
+            result = fill(table, areas, begun);
+            return result;
+        } finally {
+            if (result != AreaResult.DONE) {
+                begun.forEach(area -> hide(area, table));
+            }
+        }
+    }
+
+    private static AreaResult fill(AreaTable table, Collection<Area> areas, List<Area> begun) {
         for (Area area : areas) {
             AreaResult result = area.shown ? AreaResult.DONE : hold(area);
             if (result == AreaResult.DONE) {
+                begun.add(area);
                 result = show(table, area);
-                done.add(area);
             }
             if (result != AreaResult.DONE) {
-                for (Area undo : done) {
-                    table.hide(undo);
-                    if (tables.isEmpty()) {
-                        letGo(undo);
-                    }
-                }
                 return result;
             }
         }

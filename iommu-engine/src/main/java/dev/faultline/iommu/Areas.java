@@ -1,13 +1,13 @@
 package dev.faultline.iommu;
 
 import dev.faultline.ffm.PageFaultLayout;
+import dev.faultline.iommu.HiddenAreas.Hidden;
 import java.util.ArrayList;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicInteger;
-import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
@@ -18,20 +18,17 @@ import org.jspecify.annotations.Nullable;
  * only; and from the alignment, which is the largest that a table or a user asks for. Linux calls it an I/O page table.
  *
  * <p>Threads: any. It is a control path, so it takes locks: a short one round each look and change, and one that many hold together
- * while areas are shown and hidden, which may wait for devices, and that a table's coming or going needs for itself. Ownership: it
- * owns no memory. Units: bytes; addresses are 64 bits, unsigned. Errors: {@link AreaResult}; nothing is thrown for what a program can
- * do wrong. Source: the rules are those of Linux, {@code drivers/iommu/iommufd/io_pagetable.c}.
+ * while areas are shown and hidden, and that a table's coming or going needs for itself. None is held while devices are waited for, so
+ * a thread that has entered one may call this between two accesses; mapping waits for no device. Ownership: it
+ * owns no memory, and holds what is mapped until no device uses it. Units: bytes; addresses are 64 bits, unsigned. Errors:
+ * {@link AreaResult}; nothing is thrown for what a program can do wrong. {@link QuiescenceTimeout} is thrown for a thread that does not step:
+ * then what was asked for is done, but memory that its device may use is held until it has let go. Source: the rules are those of Linux, {@code drivers/iommu/iommufd/io_pagetable.c}.
  */
 public final class Areas {
     /** The system's page: what memory is held in, and what an alignment is at most. */
     public static final int PAGE_BYTES = 4096;
 
     private static final int ASKED_AT_MOST = 100;
-
-    /** How often to yield before sleeping, for who waits until nobody shows or hides an area. */
-    private static final int YIELDS = 100;
-
-    private static final long NAP_NS = 20_000;
 
     /** A part of some memory, to be mapped. */
     record Piece(Backing backing, long offset, long bytes) {}
@@ -66,7 +63,7 @@ public final class Areas {
         AreaResult visit(Area area, long first, long last);
     }
 
-    /** Shared by those that show and hide areas, alone for who changes {@link #shownBy}. */
+    /** Shared by those that show and hide areas, alone for who changes {@link #shownBy}. Devices are waited for without it. */
     private final ReentrantReadWriteLock shown = new ReentrantReadWriteLock();
 
     // Guarded by this.
@@ -80,10 +77,14 @@ public final class Areas {
     private volatile int count;
 
     /** Changed with both locks; read with either. */
-    private final AreaTables shownBy = new AreaTables();
+    private final AreaTables shownBy;
+
+    private final HiddenAreas hidden = new HiddenAreas();
 
     /** All addresses, nothing mapped. */
-    public Areas() {}
+    public Areas() {
+        shownBy = new AreaTables(hidden);
+    }
 
     // Mapping.
 
@@ -135,6 +136,15 @@ public final class Areas {
                 || (access & ~(PageFaultLayout.PERM_READ | PageFaultLayout.PERM_WRITE)) != 0) {
             return new Mapped(AreaResult.REFUSED, wanted);
         }
+        hidden.sweep();
+        try {
+            return insertAndShow(pieces, bytes, access, wanted, anywhere);
+        } finally {
+            hidden.sweep();
+        }
+    }
+
+    private Mapped insertAndShow(List<Piece> pieces, long bytes, int access, long wanted, boolean anywhere) {
         List<Area> made = new ArrayList<>();
         long address = wanted;
         shown.readLock().lock();
@@ -215,10 +225,13 @@ public final class Areas {
     // Unmapping.
 
     /**
-     * Unmaps every area in a range. One that the range would cut stops it, and those before it are gone then.
+     * Unmaps every area in a range. One that the range would cut stops it, and those before it are gone then. When it returns no device
+     * uses what is mapped no more.
      *
      * @param first the first address
      * @param bytes how far
+     * @throws QuiescenceTimeout if a thread has entered a device and does not step. What was in the range is unmapped; called again, this
+     *     waits again
      * @return REFUSED for an empty range, WRAPS, NOT_MAPPED for one that would be cut or if nothing was there, BUSY, or NOT_LET_GO
      */
     public Unmapped unmap(long first, long bytes) {
@@ -237,12 +250,33 @@ public final class Areas {
      * Unmaps everything.
      *
      * @return DONE also if nothing was mapped; BUSY or NOT_LET_GO
+     * @throws QuiescenceTimeout as {@link #unmap}
      */
     public Unmapped unmapAll() {
         return remove(0, -1);
     }
 
     private Unmapped remove(long from, long last) {
+        List<Hidden> gone = new ArrayList<>();
+        Unmapped done = null;
+        try {
+            done = hide(from, last, gone);
+        } finally {
+            if (done == null) {
+                hidden.leave(gone);
+            }
+        }
+        long owed = hidden.letGo(from, last, gone);
+        hidden.sweep();
+        return new Unmapped(done.result, done.bytes + owed);
+    }
+
+    /**
+     * Takes every area out of a range, and waits for no device.
+     *
+     * @param gone gets what has to be let go
+     */
+    Unmapped hide(long from, long last, List<Hidden> gone) {
         long first = from;
         long bytes = 0;
         int asked = 0;
@@ -271,7 +305,7 @@ public final class Areas {
                     }
                 }
                 if (!askUsers) {
-                    takeAway(area);
+                    takeAway(area, gone);
                     bytes += area.bytes();
                 }
             } finally {
@@ -291,23 +325,19 @@ public final class Areas {
         }
     }
 
-    private void takeAway(Area area) {
-        boolean gone = false;
-        try {
-            if (area.shown) {
-                shownBy.hideAll(area);
-            }
-            gone = true;
-        } finally {
-            synchronized (this) {
-                if (gone) {
-                    forget(List.of(area));
-                } else {
-                    // A device did not let go in time: it stays, and may be unmapped again.
-                    area.settled = true;
-                }
-            }
+    private void takeAway(Area area, List<Hidden> gone) {
+        Hidden now = shownBy.hideAll(area, false);
+        if (now != null) {
+            gone.add(now);
         }
+        synchronized (this) {
+            forget(List.of(area));
+        }
+    }
+
+    /** Waits for what {@link #hide} took out. */
+    void letGo(long first, long last, List<Hidden> gone) {
+        var _ = hidden.letGo(first, last, gone);
     }
 
     // Tables.
@@ -320,7 +350,7 @@ public final class Areas {
      *     allowed range lies outside of its aperture; or what holding or showing an area said
      */
     public AreaResult join(AreaTable table) {
-        return alone(() -> {
+        AreaResult joined = alone(() -> {
             long smallest;
             synchronized (this) {
                 smallest = Math.max(Long.lowestOneBit(table.pageSizes()), alignment);
@@ -330,17 +360,23 @@ public final class Areas {
                     return result;
                 }
             }
-            AreaResult result = shownBy.fill(table, areas.values());
-            synchronized (this) {
-                if (result == AreaResult.DONE) {
-                    alignment = smallest;
-                    shownBy.add(table);
-                } else {
-                    release(table);
+            AreaResult result = AreaResult.REFUSED;
+            try {
+                result = shownBy.fill(table, areas.values());
+            } finally {
+                synchronized (this) {
+                    if (result == AreaResult.DONE) {
+                        alignment = smallest;
+                        shownBy.add(table);
+                    } else {
+                        release(table);
+                    }
                 }
             }
             return result;
         });
+        hidden.sweep();
+        return joined;
     }
 
     private AreaResult admit(AreaTable table, long smallest) {
@@ -357,17 +393,15 @@ public final class Areas {
     }
 
     /**
-     * Makes a table show nothing any more.
+     * Makes a table show nothing any more. When it returns no device uses what it showed.
      *
      * @param table one that joined
+     * @throws QuiescenceTimeout if a thread has entered a device and does not step. The table has left; called again, this waits again
      */
     public void leave(AreaTable table) {
         var _ = alone(() -> {
             if (!shownBy.has(table)) {
                 return AreaResult.NOT_MAPPED;
-            }
-            for (Area area : areas.values()) {
-                table.hide(area);
             }
             synchronized (this) {
                 shownBy.remove(table, areas.values());
@@ -376,33 +410,31 @@ public final class Areas {
             }
             return AreaResult.DONE;
         });
+        hidden.letGo(table);
+        hidden.sweep();
     }
 
-    /** Shows no more what has been revoked. */
+    /**
+     * Shows no more what has been revoked. When it returns no device uses it.
+     *
+     * @throws QuiescenceTimeout if a thread has entered a device and does not step. It is shown no more; called again, this waits again
+     */
     public void hideRevoked() {
         var _ = alone(() -> {
             for (Area area : areas.values()) {
                 if (area.held && area.backing().isRevoked()) {
-                    shownBy.hideAll(area);
+                    var _ = shownBy.hideAll(area, true);
                     area.shown = true;
                 }
             }
             return AreaResult.DONE;
         });
+        hidden.letGo();
     }
 
-    /**
-     * Does something while no area comes or goes. It does not queue for that: a queue would keep out a thread that steps a device, for
-     * which another one waits that unmaps.
-     */
+    /** Does something while no area comes or goes. */
     private AreaResult alone(Supplier<AreaResult> change) {
-        for (int i = 0; !shown.writeLock().tryLock(); i++) {
-            if (i < YIELDS) {
-                Thread.yield();
-            } else {
-                LockSupport.parkNanos(NAP_NS);
-            }
-        }
+        shown.writeLock().lock();
         try {
             return change.get();
         } finally {
@@ -573,11 +605,6 @@ public final class Areas {
         Map.Entry<Long, Area> at = areas.floorEntry(address);
         Area area = at == null ? null : at.getValue();
         return area != null && area.settled && Long.compareUnsigned(area.last(), address) >= 0 ? area : null;
-    }
-
-    /** The area at an address, also while it is being made or taken away. */
-    synchronized @Nullable Area covering(long address) {
-        return firstIn(address, address);
     }
 
     /** An area that lies in a range, or null: one volatile load while there is none anywhere. */

@@ -1,9 +1,12 @@
 package dev.faultline.iommu;
 
 import dev.faultline.ffm.PageFaultLayout;
+import dev.faultline.iommu.HiddenAreas.Hidden;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Iterator;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.slf4j.Logger;
@@ -13,7 +16,8 @@ import org.slf4j.LoggerFactory;
  * Regions that devices have to reach at their physical addresses, in an address space: mapped one to one, in all of its tables, while a
  * device that has them is attached. They are areas that nobody else can unmap.
  *
- * <p>Threads: any; a lock, held while a region is mapped and not while devices are waited for.
+ * <p>Threads: any; a lock, held while a region is mapped or hidden and not while devices are waited for. So a region that goes is free to be
+ * mapped again as soon as tables show it no more.
  */
 final class DirectRegions {
     private static final Logger log = LoggerFactory.getLogger(DirectRegions.class);
@@ -43,7 +47,7 @@ final class DirectRegions {
     synchronized boolean map(Object owner, ReservedRegion region) {
         Set<Object> known = owners.get(region);
         if (known == null) {
-            long bytes = region.last() - region.first() + 1;
+            long bytes = bytesOf(region);
             AreaResult result = areas.map(iommu.memory(region.first(), bytes), 0, bytes, BOTH, region.first())
                     .result();
             if (result == AreaResult.NO_MEMORY) {
@@ -63,28 +67,37 @@ final class DirectRegions {
         return true;
     }
 
-    /** Unmaps what only this owner had. Where a device does not let go in time, the region stays mapped until the space is closed. */
+    /**
+     * Unmaps what only this owner had, and waits until no device uses it. One that does not let go in time may use it still, for it is
+     * nobody's memory that is given back.
+     */
     void unmap(Object owner) {
-        Set<ReservedRegion> gone = new HashSet<>();
+        Map<ReservedRegion, List<Hidden>> gone = new HashMap<>();
         synchronized (this) {
             for (Iterator<Map.Entry<ReservedRegion, Set<Object>>> i =
                             owners.entrySet().iterator();
                     i.hasNext(); ) {
                 Map.Entry<ReservedRegion, Set<Object>> each = i.next();
                 if (each.getValue().remove(owner) && each.getValue().isEmpty()) {
-                    gone.add(each.getKey());
                     i.remove();
+                    ReservedRegion region = each.getKey();
+                    locking.unpin(region.first(), bytesOf(region));
+                    List<Hidden> hidden = new ArrayList<>();
+                    var _ = areas.hide(region.first(), region.last(), hidden);
+                    gone.put(region, hidden);
                 }
             }
         }
-        for (ReservedRegion region : gone) {
-            long bytes = region.last() - region.first() + 1;
-            locking.unpin(region.first(), bytes);
+        gone.forEach((region, hidden) -> {
             try {
-                var _ = areas.unmap(region.first(), bytes);
+                areas.letGo(region.first(), region.last(), hidden);
             } catch (QuiescenceTimeout e) {
-                log.warn("{} stays mapped: {}", region, e.getMessage());
+                log.warn("{} may be used still: {}", region, e.getMessage());
             }
-        }
+        });
+    }
+
+    private static long bytesOf(ReservedRegion region) {
+        return region.last() - region.first() + 1;
     }
 }

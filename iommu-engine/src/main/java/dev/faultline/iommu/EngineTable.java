@@ -36,8 +36,18 @@ final class EngineTable implements AreaTable {
     private final PageTable table;
     private final Frames frames;
 
-    /** What was borrowed for each area that is shown. */
-    private final Map<Area, List<Long>> shown = new ConcurrentHashMap<>();
+    /** What is shown of an area, or was and may be used still. All but the last belongs to who shows or hides the area. */
+    private static final class Shown {
+        static final long NOT_HIDDEN = -1;
+
+        final List<Long> borrowed = new ArrayList<>();
+        /** How much of it, from its beginning. */
+        long bytes;
+        /** The epoch that devices have to obey before what was borrowed is given back; written once, which publishes the rest. */
+        volatile long hiddenAt = NOT_HIDDEN;
+    }
+
+    private final Map<Area, Shown> shown = new ConcurrentHashMap<>();
 
     EngineTable(Iommu iommu, PageFormat format, int domain, @Nullable FaultQueue queue, @Nullable AddressSpace space) {
         this.iommu = iommu;
@@ -83,11 +93,23 @@ final class EngineTable implements AreaTable {
     @Override
     public AreaResult show(Area area) {
         Taken taken = new Taken();
-        List<Long> borrowed = new ArrayList<>();
-        AreaResult result = AreaResult.DONE;
-        long at = area.first();
-        while (result == AreaResult.DONE && Long.compareUnsigned(at, area.last()) <= 0) {
-            long left = area.last() - at + 1;
+        Shown now = new Shown();
+        Shown before = shown.put(area, now);
+        if (before != null) {
+            now.borrowed.addAll(before.borrowed);
+        }
+        try {
+            return show(area, now, taken);
+        } finally {
+            // Empty tables: nobody has to wait for who reads them still.
+            freeLater(taken);
+        }
+    }
+
+    private AreaResult show(Area area, Shown now, Taken taken) {
+        while (now.bytes < area.bytes()) {
+            long at = area.first() + now.bytes;
+            long left = area.bytes() - now.bytes;
             long physical = -1;
             if (area.backing() instanceof PhysicalBacking memory && memory.isOf(frames.physical())) {
                 physical = memory.origin() + area.offsetOf(at);
@@ -96,62 +118,61 @@ final class EngineTable implements AreaTable {
                 left = held == null ? 0 : Math.min(left, held.byteSize());
                 physical = held == null ? -1 : iommu.borrowed().borrow(held.asSlice(0, left), at);
                 if (physical >= 0) {
-                    borrowed.add(physical);
+                    now.borrowed.add(physical);
                 }
             }
             if (physical < 0) {
-                result = AreaResult.UNREACHABLE;
-            } else if (((physical | at | left) & (Frames.BYTES - 1)) != 0) {
-                result = AreaResult.REFUSED;
-            } else {
-                int rights = area.access() | ((area.access() & Translation.READ) != 0 ? Translation.EXECUTE : 0);
-                long done = radix.mapRange(at, physical, left, rights, false, format.sizes(), taken);
-                at += done;
-                if (done < left) {
-                    boolean noFrame = taken.outcome() == RadixTable.Outcome.NO_FRAME;
-                    result = noFrame ? AreaResult.NO_MEMORY : AreaResult.TAKEN;
-                }
+                return AreaResult.UNREACHABLE;
+            }
+            if (((physical | at | left) & (Frames.BYTES - 1)) != 0) {
+                return AreaResult.REFUSED;
+            }
+            int rights = area.access() | ((area.access() & Translation.READ) != 0 ? Translation.EXECUTE : 0);
+            long done = radix.mapRange(at, physical, left, rights, format.sizes(), taken);
+            now.bytes += done;
+            if (done < left) {
+                return taken.outcome() == RadixTable.Outcome.NO_FRAME ? AreaResult.NO_MEMORY : AreaResult.TAKEN;
             }
         }
-        if (result == AreaResult.DONE) {
-            shown.put(area, borrowed);
-            release(taken);
-            return result;
-        }
-        release(taken);
-        if (at != area.first()) {
-            takeOut(area.first(), at - 1);
-        }
-        borrowed.forEach(iommu.borrowed()::giveBack);
-        return result;
+        return AreaResult.DONE;
     }
 
     @Override
     public void hide(Area area) {
-        if (!shown.containsKey(area)) {
+        Shown now = shown.get(area);
+        if (now == null || now.hiddenAt != Shown.NOT_HIDDEN) {
             return;
         }
-        takeOut(area.first(), area.last());
-        List<Long> borrowed = shown.remove(area);
-        if (borrowed != null) {
-            borrowed.forEach(iommu.borrowed()::giveBack);
-        }
-    }
-
-    private void takeOut(long first, long last) {
         Taken taken = new Taken();
-        long next = first;
-        while (true) {
-            long done = radix.unmap(next, last, taken, BATCH);
-            if (done == 0 && last - first + 1 >= PRUNED_BYTES) {
+        long first = area.first();
+        long last = first + now.bytes - 1;
+        for (long next = first, done = now.bytes; done > 0; next += done) {
+            done = radix.unmapRange(next, last, taken, BATCH);
+            if (done == 0 && now.bytes >= PRUNED_BYTES) {
                 radix.prune(first, last, taken);
             }
-            release(taken);
-            if (done == 0) {
-                return;
-            }
-            next += done;
+            freeLater(taken);
         }
+        // At least the epochs of all this.
+        now.hiddenAt = iommu.log().epoch();
+    }
+
+    @Override
+    public boolean letGo(Area area, boolean wait) {
+        Shown now = shown.get(area);
+        if (now == null || now.hiddenAt == Shown.NOT_HIDDEN) {
+            return true;
+        }
+        if (wait) {
+            iommu.await(now.hiddenAt);
+        } else if (!iommu.stations().reached(now.hiddenAt)) {
+            return false;
+        }
+        if (shown.remove(area, now)) {
+            now.borrowed.forEach(iommu.borrowed()::giveBack);
+        }
+        iommu.reclaim();
+        return true;
     }
 
     // What is taken out.
@@ -198,6 +219,13 @@ final class EngineTable implements AreaTable {
         taken.clear();
     }
 
+    /** Invalidates what was taken out, and frees it once no device uses it. Waits for no device. */
+    private void freeLater(Taken taken) {
+        if (!taken.isEmpty()) {
+            freeLater(taken, invalidate(taken));
+        }
+    }
+
     /** A device may use it still. */
     void freeLater(Taken taken, long epoch) {
         for (int i = 0; i < taken.pages(); i++) {
@@ -218,22 +246,21 @@ final class EngineTable implements AreaTable {
         iommu.walkCache().invalidate(table.domain(), 0, Iotlb.EVERYTHING);
         radix.shut();
         radix.close();
-        shown.values().forEach(borrowed -> borrowed.forEach(iommu.borrowed()::giveBack));
+        shown.values().forEach(each -> each.borrowed.forEach(iommu.borrowed()::giveBack));
         shown.clear();
     }
 
     // What is the same in several tables.
 
     /**
-     * Makes a range of this table say what another says, areas aside.
+     * Makes a range of this table say what another says, areas aside: each page says whether it is of one.
      *
      * @param as the other
-     * @param areas which lie in both by themselves
      * @param first the first address, and the last one on the same side of the gap in the input range
      * @param taken gets what this said and the other does not
      * @return false if no frame is free for a table
      */
-    boolean agree(RadixTable as, Areas areas, long first, long last, Taken taken) {
+    boolean agree(RadixTable as, long first, long last, Taken taken) {
         Leaf mine = new Leaf();
         Leaf theirs = new Leaf();
         long from = first;
@@ -241,15 +268,14 @@ final class EngineTable implements AreaTable {
         long at = first;
         for (long skip; (skip = radix.nextMapped(at, last)) >= 0; ) {
             at += skip;
-            Area area = areas.covering(at);
-            long end = area != null ? area.last() : at;
-            if (area == null && radix.look(at, mine)) {
+            long end = at;
+            if (radix.look(at, mine)) {
                 end = mine.last();
-                boolean there = as.look(mine.address(), theirs);
+                boolean there = as.look(mine.address(), theirs) && !theirs.isOfRange();
                 if (there) {
                     radix.asSaidHere(theirs);
                 }
-                if (!there || !theirs.covers(mine)) {
+                if (!mine.isOfRange() && (!there || !theirs.covers(mine))) {
                     var _ = radix.unmap(mine.address(), mine.last(), taken, Integer.MAX_VALUE);
                     // What it said of pages outside of the range has to come back.
                     from = Long.compareUnsigned(mine.address(), from) < 0 ? mine.address() : from;
@@ -264,11 +290,10 @@ final class EngineTable implements AreaTable {
         at = from;
         for (long skip; (skip = as.nextMapped(at, to)) >= 0; ) {
             at += skip;
-            Area area = areas.covering(at);
-            long end = area != null ? area.last() : at;
-            if (area == null && as.look(at, theirs)) {
+            long end = at;
+            if (as.look(at, theirs)) {
                 end = theirs.last();
-                if (!fill(theirs, taken)) {
+                if (!theirs.isOfRange() && !fill(theirs, taken)) {
                     return false;
                 }
             }
@@ -292,7 +317,7 @@ final class EngineTable implements AreaTable {
                 long skip = radix.nextMapped(at, page.last());
                 long bytes = skip < 0 ? page.last() - at + 1 : skip;
                 long physical = page.physical() + (at - page.address());
-                long done = radix.mapRange(at, physical, bytes, page.rights(), false, format.sizes(), taken);
+                long done = radix.mapPages(at, physical, bytes, page.rights(), format.sizes(), taken);
                 if (done < bytes && taken.outcome() == RadixTable.Outcome.NO_FRAME) {
                     return false;
                 }

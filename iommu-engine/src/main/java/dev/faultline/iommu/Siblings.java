@@ -273,7 +273,7 @@ final class Siblings {
         changes.forEach(change -> change.table().free(change.taken()));
     }
 
-    /** Takes out what leads to a page that the first has mapped no more, and nothing else: an area may lie there by now. */
+    /** Takes out what leads to a page that the first has mapped no more, and nothing else: another may lie there by now. */
     private void takeOut(EngineTable other, long address, long bytes, long physical, List<Change> changes) {
         IovaRange range = within(other, address, address + bytes - 1);
         if (range == null) {
@@ -288,9 +288,7 @@ final class Siblings {
             long end = at | (Frames.BYTES - 1);
             if (radix.look(at, leaf)) {
                 end = leaf.last();
-                boolean same = leaf.physical() - leaf.address() == physical - address;
-                // One that is shown for good found this page gone: what is there is its own.
-                if (same && areas.find(at) == null) {
+                if (leaf.physical() - leaf.address() == physical - address) {
                     var _ = radix.unmap(leaf.address(), leaf.last(), taken, Integer.MAX_VALUE);
                 }
             }
@@ -323,7 +321,7 @@ final class Siblings {
             return true;
         }
         Taken taken = new Taken();
-        boolean whole = other.agree(first, areas, range.first(), range.last(), taken);
+        boolean whole = other.agree(first, range.first(), range.last(), taken);
         remember(taken);
         invalidate(other, taken, changes);
         return whole;
@@ -356,6 +354,11 @@ final class Siblings {
         boolean joined = false;
         try {
             AreaResult result = add(added) ? areas.join(added) : AreaResult.NO_MEMORY;
+            while (result == AreaResult.TAKEN) {
+                // By a page that the first has no more: it is just being unmapped.
+                var _ = agree(added);
+                result = areas.join(added);
+            }
             // Only now: who maps something else from here on looks here, and takes it back.
             requireTranslatable(added);
             joined = result == AreaResult.DONE;
@@ -389,12 +392,21 @@ final class Siblings {
     }
 
     private boolean add(EngineTable added) {
-        List<Change> changes = new ArrayList<>();
         lock.lock();
         try {
             EngineTable[] more = Arrays.copyOf(others, others.length + 1);
             more[others.length] = added;
             others = more;
+        } finally {
+            lock.unlock();
+        }
+        return agree(added);
+    }
+
+    private boolean agree(EngineTable added) {
+        List<Change> changes = new ArrayList<>();
+        lock.lock();
+        try {
             for (IovaRange half : halves(added)) {
                 if (!agree(added, half.first(), half.last(), changes)) {
                     return false;

@@ -79,13 +79,10 @@ final class HwptPaging extends Hwpt {
 
     /** Shows nothing any more: what a thread in a device may still use is freed once that steps. */
     private void leave() {
-        while (true) {
-            try {
-                ioas.areas().leave(domain().areas());
-                return;
-            } catch (QuiescenceTimeout e) {
-                // Something has been taken out, and what is left is less: a table that stayed would be shown new areas.
-            }
+        try {
+            ioas.areas().leave(domain().areas());
+        } catch (QuiescenceTimeout e) {
+            // It has left all the same, and is closed once the thread steps.
         }
     }
 }

@@ -1,6 +1,7 @@
 package dev.faultline.iommu.iommufd;
 
 import dev.faultline.iommu.Areas;
+import dev.faultline.iommu.QuiescenceTimeout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
@@ -30,6 +31,10 @@ final class Ioas extends IommufdObject {
 
     @Override
     void destroy() {
-        var _ = areas.unmapAll();
+        try {
+            var _ = areas.unmapAll();
+        } catch (QuiescenceTimeout e) {
+            // It is unmapped all the same. What a thread that does not step may use is not given back.
+        }
     }
 }

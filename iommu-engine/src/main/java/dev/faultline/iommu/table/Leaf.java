@@ -10,6 +10,7 @@ public final class Leaf {
     int sizeLg2;
     long physical;
     int rights;
+    boolean ofRange;
 
     /** Where the page begins. */
     public long address() {
@@ -28,6 +29,11 @@ public final class Leaf {
     /** What the page is mapped to. */
     public long physical() {
         return physical;
+    }
+
+    /** Whether it is part of a range, and not mapped by itself. */
+    public boolean isOfRange() {
+        return ofRange;
     }
 
     /** As it was mapped with. */

@@ -17,6 +17,9 @@ public abstract class PageFormat {
     /** What {@link #classify} says of an entry that translates. */
     static final int LEAF = 1;
 
+    /** In a leaf, ignored by the hardware of every format: the page is part of a range, and not mapped by itself. */
+    static final long RANGE = 1L << 55;
+
     private static final int ENTRY_LG2 = 3;
 
     /** log2 of a table's bytes and of the smallest page. */
@@ -154,6 +157,11 @@ public abstract class PageFormat {
     /** Whether a leaf's memory belongs to the table's owner. */
     public final boolean isOwned(long leaf) {
         return owned(leaf);
+    }
+
+    /** Whether a leaf is part of a range, and not mapped by itself. */
+    public static boolean isOfRange(long leaf) {
+        return (leaf & RANGE) != 0;
     }
 
     static int fault(WalkFault reason) {

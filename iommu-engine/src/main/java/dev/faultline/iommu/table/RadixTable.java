@@ -16,14 +16,14 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Entries change by compare-and-set and exchange, which release what they publish: a table's zeroes, a page's content.
  *
- * <p><b>Taking tables out.</b> A table's entry in the table above is replaced by 0 first, so no thread finds it any more; then
- * each of its items is exchanged for {@link #FROZEN}. A mapper that stood in it has put its leaf there before, and the leaf is
- * taken out with the rest, or it meets FROZEN and begins again from the root. Its frame is used again after the devices'
- * threads and the mappers ({@link Visits}) have left.
+ * <p><b>Taking an empty table out</b>, for a large page or for nothing. The entry above becomes {@link #BUSY} with the table's
+ * address: not present, which it was for every address in it. Then each item is made {@link #FROZEN}, by compare-and-set from 0. If
+ * a leaf is met, all is put back, and the table stays; else what replaces it takes BUSY's place. A mapper that stood in it has put
+ * its leaf there before, or it meets FROZEN and begins again from the root. Its frame is used again after the devices' threads and
+ * the mappers ({@link Visits}) have left.
  *
- * <p><b>A large page over empty tables.</b> The entry above becomes {@link #BUSY} with the table's address: not present, which
- * it was for every address in it. Then each item is made FROZEN, by compare-and-set from 0. If a leaf is met, all is put back,
- * and the address is in use; else the large page takes BUSY's place.
+ * <p><b>Two kinds of pages.</b> Each leaf says, in a bit that hardware ignores, whether it was mapped by itself or as part of a range.
+ * Each change is for one kind, and passes over leaves of the other, also over those that have just come.
  */
 public final class RadixTable {
     /** How a change ended. */
@@ -139,7 +139,7 @@ public final class RadixTable {
     }
 
     /**
-     * Maps a range with the largest pages that fit.
+     * Maps pages by themselves, the largest that fit.
      *
      * @param address a multiple of 4096
      * @param physical a multiple of 4096
@@ -148,11 +148,27 @@ public final class RadixTable {
      * @param taken gets the tables that were replaced, and the outcome: DONE, or why it stopped
      * @return how many bytes are mapped
      */
-    public long mapRange(long address, long physical, long bytes, int rights, boolean owned, long sizes, Taken taken) {
+    public long mapPages(long address, long physical, long bytes, int rights, long sizes, Taken taken) {
+        return map(address, physical, bytes, rights, 0, sizes, taken);
+    }
+
+    /** As {@link #mapPages}, but as parts of a range, which {@link #unmapRange} unmaps. */
+    public long mapRange(long address, long physical, long bytes, int rights, long sizes, Taken taken) {
+        return map(address, physical, bytes, rights, PageFormat.RANGE, sizes, taken);
+    }
+
+    private long map(long address, long physical, long bytes, int rights, long kind, long sizes, Taken taken) {
         long done = 0;
         while (done < bytes) {
             int sizeLg2 = largest(sizes & format.pageSizes(), address + done | physical + done, bytes - done);
-            taken.outcome(map(address + done, physical + done, sizeLg2, rights, owned, taken));
+            int target = format.levelOf(sizeLg2);
+            long leaf = format.leaf(physical + done, target, rights, false) | kind;
+            int visit = visits.enter();
+            try {
+                taken.outcome(map(address + done, target, leaf, taken));
+            } finally {
+                visits.leave(visit);
+            }
             if (taken.outcome() != Outcome.DONE) {
                 break;
             }
@@ -303,23 +319,23 @@ public final class RadixTable {
         return format.slot(table, address, target);
     }
 
+    /** Puts a leaf, or 0, in the place of a table whose slot the caller made BUSY; or puts the table back, which is not empty. */
     private Outcome replaceTable(long slot, long entry, int target, long leaf, Taken taken) {
         long table = format.tableAddress(entry);
         boolean frozen = freeze(table, target - 1);
         if (frozen) {
             collect(table, target - 1, taken);
-        } else {
-            thaw(table, target - 1);
         }
         memory.exchange(slot, frozen ? leaf : entry);
         return frozen ? Outcome.DONE : Outcome.IN_USE;
     }
 
-    /** Whether a table holds no leaf. */
+    /** Whether a table seems to hold no leaf. */
     private boolean empty(long table, int level) {
         for (int i = 0; i < format.entries(level); i++) {
             long entry = memory.entry(table + ((long) i << ENTRY_LG2));
             if (entry != 0
+                    && !goes(entry)
                     && (level == 0
                             || format.classify(entry, level) != TABLE
                             || !empty(format.tableAddress(entry), level - 1))) {
@@ -329,50 +345,68 @@ public final class RadixTable {
         return true;
     }
 
+    /** Makes every item FROZEN, or BUSY with a table of which the same holds; false if there is a leaf, and then all is as it was. */
     private boolean freeze(long table, int level) {
         for (int i = 0; i < format.entries(level); i++) {
-            long slot = table + ((long) i << ENTRY_LG2);
-            while (!memory.replace(slot, 0, FROZEN)) {
-                long entry = memory.entry(slot);
-                if (entry == 0) {
-                    continue;
-                }
-                if (level == 0
-                        || format.classify(entry, level) != TABLE
-                        || !freeze(format.tableAddress(entry), level - 1)) {
-                    return false;
-                }
-                break;
+            if (!freezeItem(table + ((long) i << ENTRY_LG2), level)) {
+                thaw(table, level, i);
+                return false;
             }
         }
         return true;
     }
 
-    private void thaw(long table, int level) {
-        for (int i = 0; i < format.entries(level); i++) {
-            long slot = table + ((long) i << ENTRY_LG2);
-            if (!memory.replace(slot, FROZEN, 0) && level > 0) {
-                long entry = memory.entry(slot);
-                if (format.classify(entry, level) == TABLE) {
-                    thaw(format.tableAddress(entry), level - 1);
+    private boolean freezeItem(long slot, int level) {
+        for (int turn = 0; !memory.replace(slot, 0, FROZEN); ) {
+            long entry = memory.entry(slot);
+            if (busy(entry)) {
+                // Who replaces a table below waits for nobody above.
+                Visits.pause(turn++);
+            } else if (entry != 0 && (level == 0 || format.classify(entry, level) != TABLE)) {
+                return false;
+            } else if (entry != 0) {
+                long below = format.tableAddress(entry);
+                if (memory.replace(slot, entry, BUSY | below)) {
+                    boolean frozen = freeze(below, level - 1);
+                    if (!frozen) {
+                        memory.exchange(slot, entry);
+                    }
+                    return frozen;
                 }
+            }
+        }
+        return true;
+    }
+
+    /** Undoes {@link #freeze} for the first items. */
+    private void thaw(long table, int level, int count) {
+        for (int i = 0; i < count; i++) {
+            long slot = table + ((long) i << ENTRY_LG2);
+            long entry = memory.entry(slot);
+            if (entry == FROZEN) {
+                memory.exchange(slot, 0);
+            } else {
+                long below = entry & ~BUSY;
+                thaw(below, level - 1, format.entries(level - 1));
+                memory.exchange(slot, format.table(below));
             }
         }
     }
 
+    /** The tables below one that is frozen, and it. */
     private void collect(long table, int level, Taken taken) {
         for (int i = 0; level > 0 && i < format.entries(level); i++) {
             long entry = memory.entry(table + ((long) i << ENTRY_LG2));
-            if (format.classify(entry, level) == TABLE) {
-                collect(format.tableAddress(entry), level - 1, taken);
+            if (busy(entry)) {
+                collect(entry & ~BUSY, level - 1, taken);
             }
         }
         taken.table(table);
     }
 
     /**
-     * Unmaps what lies in a range, as far as {@code taken} has room, and tables stay. A large page that only begins or ends in
-     * it stays too.
+     * Unmaps the pages that lie in a range and were mapped by themselves, as far as {@code taken} has room, and tables stay. A large
+     * page that only begins or ends in it stays too.
      *
      * @param from a multiple of 4096
      * @param last the last address, inclusive, in the input range on the same side of its gap
@@ -381,6 +415,15 @@ public final class RadixTable {
      * @return how many bytes from {@code from} on are done; 0 if all
      */
     public long unmap(long from, long last, Taken taken, int limit) {
+        return unmap(from, last, 0, taken, limit);
+    }
+
+    /** As {@link #unmap}, but what was mapped by {@link #mapRange}. */
+    public long unmapRange(long from, long last, Taken taken, int limit) {
+        return unmap(from, last, PageFormat.RANGE, taken, limit);
+    }
+
+    private long unmap(long from, long last, long kind, Taken taken, int limit) {
         int visit = visits.enter();
         try {
             long address = from;
@@ -401,7 +444,7 @@ public final class RadixTable {
                 long span = 1L << format.shift(level);
                 long start = address & -span;
                 long end = start + span - 1;
-                if (entry != 0 && !goes(entry)) {
+                if (entry != 0 && !goes(entry) && (entry & PageFormat.RANGE) == kind) {
                     boolean inside = Long.compareUnsigned(start, from) >= 0 && Long.compareUnsigned(end, last) <= 0;
                     if (inside) {
                         if (taken.pages() == limit) {
@@ -424,11 +467,11 @@ public final class RadixTable {
     }
 
     /**
-     * Takes out the tables that lie wholly in a range, and what was mapped in them meanwhile.
+     * Takes out the tables that lie wholly in a range and are empty.
      *
      * @param from the first address
      * @param last the last one
-     * @param taken gets tables and pages
+     * @param taken gets them
      */
     public void prune(long from, long last, Taken taken) {
         int visit = visits.enter();
@@ -445,52 +488,27 @@ public final class RadixTable {
         while (level > 0) {
             long slot = format.slot(table, address, level);
             long end = address + span - 1;
-            long entry = memory.entry(slot);
-            while (entry != 0 && !goes(entry) && format.classify(entry, level) == TABLE) {
-                boolean inside = Long.compareUnsigned(address, from) >= 0 && Long.compareUnsigned(end, last) <= 0;
+            boolean inside = Long.compareUnsigned(address, from) >= 0 && Long.compareUnsigned(end, last) <= 0;
+            while (true) {
+                long entry = memory.entry(slot);
+                if (entry == 0 || goes(entry) || format.classify(entry, level) != TABLE) {
+                    break;
+                }
                 long below = format.tableAddress(entry);
-                if (!inside) {
+                if (!inside || !empty(below, level - 1)) {
                     long first = Long.compareUnsigned(address, from) > 0 ? address : from;
                     prune(below, level - 1, first, Long.compareUnsigned(end, last) < 0 ? end : last, taken);
                     break;
                 }
-                if (memory.replace(slot, entry, 0)) {
-                    takeOut(below, level - 1, address, taken);
+                if (memory.replace(slot, entry, BUSY | below)
+                        && replaceTable(slot, entry, level, 0, taken) == Outcome.DONE) {
                     break;
                 }
-                entry = memory.entry(slot);
             }
             if (Long.compareUnsigned(end, last) >= 0) {
                 return;
             }
             address = end + 1;
-        }
-    }
-
-    /** Of a table that nobody finds any more. */
-    private void takeOut(long table, int level, long address, Taken taken) {
-        for (int i = 0; i < format.entries(level); i++) {
-            long at = address + ((long) i << format.shift(level));
-            long entry = freezeItem(table + ((long) i << ENTRY_LG2));
-            int kind = entry == 0 ? -1 : format.classify(entry, level);
-            if (kind == TABLE) {
-                takeOut(format.tableAddress(entry), level - 1, at, taken);
-            } else if (kind == LEAF) {
-                note(at, entry, level, taken);
-            }
-        }
-        taken.table(table);
-    }
-
-    /** What an item was when it became FROZEN; who is just replacing a table there is waited for. */
-    private long freezeItem(long slot) {
-        for (int turn = 0; ; ) {
-            long entry = memory.entry(slot);
-            if (busy(entry)) {
-                Visits.pause(turn++);
-            } else if (memory.replace(slot, entry, FROZEN)) {
-                return entry;
-            }
         }
     }
 
@@ -612,7 +630,7 @@ public final class RadixTable {
     }
 
     /**
-     * Gives what is mapped in a range other rights, splitting a large page that only begins or ends in it.
+     * Gives what is mapped by itself in a range other rights, splitting a large page that only begins or ends in it.
      *
      * @param from a multiple of 4096
      * @param last the last address
@@ -643,7 +661,7 @@ public final class RadixTable {
                 long span = 1L << format.shift(level);
                 long start = address & -span;
                 long end = start + span - 1;
-                if (kind == LEAF) {
+                if (kind == LEAF && !PageFormat.isOfRange(entry)) {
                     if (Long.compareUnsigned(start, from) < 0 || Long.compareUnsigned(end, last) > 0) {
                         if (!split(slot, entry, level)) {
                             return Outcome.NO_FRAME;
@@ -742,6 +760,7 @@ public final class RadixTable {
             into.sizeLg2 = format.shift(level);
             into.physical = format.leafAddress(entry, level);
             into.rights = format.rightsOf(entry);
+            into.ofRange = PageFormat.isOfRange(entry);
             return true;
         } finally {
             visits.leave(visit);

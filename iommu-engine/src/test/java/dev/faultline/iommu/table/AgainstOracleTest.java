@@ -151,8 +151,7 @@ class AgainstOracleTest {
         // Half of them with addresses that agree below 2 MiB, so that large pages fit.
         long physical = (random.nextBoolean() ? i % PER_LARGE : random.nextInt(PER_LARGE)) * SMALL_BYTES;
         int rights = anyRights(random);
-        long done = table.mapRange(
-                picture.base + i * SMALL_BYTES, physical, pages * SMALL_BYTES, rights, false, -1L, taken);
+        long done = table.mapPages(picture.base + i * SMALL_BYTES, physical, pages * SMALL_BYTES, rights, -1L, taken);
         int at = i;
         while (at < i + pages) {
             long to = physical + (at - i) * SMALL_BYTES;

@@ -78,7 +78,7 @@ class MappingTest {
         try (TestMemory memory = new TestMemory(64)) {
             RadixTable table = memory.table(format);
             Taken taken = new Taken();
-            assertEquals(2 * LARGE, table.mapRange(SMALL, SMALL, 2 * LARGE, ALL, false, SMALL | LARGE, taken));
+            assertEquals(2 * LARGE, table.mapPages(SMALL, SMALL, 2 * LARGE, ALL, SMALL | LARGE, taken));
             assertEquals(12, table.mappedLg2(SMALL));
             assertEquals(12, table.mappedLg2(LARGE - 1));
             assertEquals(21, table.mappedLg2(LARGE));
@@ -92,7 +92,7 @@ class MappingTest {
             }
             assertEquals(2 * LARGE, bytes);
             taken.clear();
-            table.mapRange(0, 0, 2 * LARGE, ALL, false, SMALL, taken);
+            table.mapPages(0, 0, 2 * LARGE, ALL, SMALL, taken);
             assertEquals(12, table.mappedLg2(0), "only sizes that are allowed");
             table.close();
         }
@@ -181,13 +181,53 @@ class MappingTest {
             assertEquals(1, taken.tables());
             assertEquals(1, taken.pages());
             free(table, taken);
-            // What is mapped in tables that go is taken out with them.
+            // Tables that hold a page stay.
             table.prune(0, (2L << 30) - 1, taken);
-            assertEquals(1, taken.pages());
-            assertEquals(1L << 30, taken.address(0));
+            assertEquals(0, taken.pages());
+            assertEquals(1, taken.tables());
+            free(table, taken);
+            assertEquals(12, table.mappedLg2(1L << 30));
+            assertEquals(0, table.unmap(1L << 30, (2L << 30) - 1, taken, 10));
+            table.prune(0, (2L << 30) - 1, taken);
             free(table, taken);
             assertEquals(format.topLevel > 2 ? free - 1 : free, memory.freeCount(), "but the one that goes on beyond");
             assertEquals(0, table.mappedLg2(1L << 30));
+            table.close();
+        }
+    }
+
+    /** What was mapped as part of a range is changed as part of a range, and pages by themselves as such, in one table. */
+    @ParameterizedTest
+    @MethodSource("formats")
+    void rangesAndPagesLeaveEachOtherAlone(PageFormat format) {
+        try (TestMemory memory = new TestMemory(1024)) {
+            RadixTable table = memory.table(format);
+            Taken taken = new Taken();
+            Leaf leaf = new Leaf();
+            assertEquals(LARGE + SMALL, table.mapRange(0, 0, LARGE + SMALL, ALL, -1, taken));
+            assertEquals(SMALL, table.mapPages(LARGE + SMALL, 0, SMALL, ALL, -1, taken));
+            assertEquals(0, table.mapRange(LARGE + SMALL, 0, SMALL, ALL, -1, taken));
+            assertEquals(IN_USE, taken.outcome());
+            assertTrue(table.look(0, leaf) && leaf.isOfRange());
+            assertTrue(table.look(LARGE + SMALL, leaf) && !leaf.isOfRange());
+            assertTrue(table.walk(SMALL, WRITE) > 0, "the hardware does not see it");
+
+            assertEquals(DONE, table.protect(0, 2 * LARGE - 1, READ, taken));
+            assertEquals(1, taken.pages());
+            assertEquals(LARGE + SMALL, taken.address(0));
+            assertTrue(table.walk(SMALL, WRITE) > 0);
+            taken.clear();
+            assertEquals(0, table.unmap(0, 2 * LARGE - 1, taken, 10));
+            assertEquals(1, taken.pages());
+            assertEquals(0, table.mappedLg2(LARGE + SMALL));
+            assertEquals(SMALL, table.mapPages(LARGE + SMALL, 0, SMALL, ALL, -1, taken));
+            taken.clear();
+            assertEquals(0, table.unmapRange(0, 2 * LARGE - 1, taken, 10));
+            assertEquals(2, taken.pages());
+            table.prune(0, (1L << 30) - 1, taken);
+            assertEquals(0, taken.tables(), "a page is in it");
+            assertEquals(12, table.mappedLg2(LARGE + SMALL));
+            assertEquals(0, table.mappedLg2(0));
             table.close();
         }
     }
@@ -231,7 +271,7 @@ class MappingTest {
                     continue;
                 }
                 Taken taken = new Taken();
-                long done = table.mapRange(LARGE - 2 * SMALL, LARGE - 2 * SMALL, 2 * LARGE, ALL, false, -1, taken);
+                long done = table.mapPages(LARGE - 2 * SMALL, LARGE - 2 * SMALL, 2 * LARGE, ALL, -1, taken);
                 for (long at = 0; at < 2 * LARGE; at += SMALL) {
                     assertEquals(at < done, table.mappedLg2(LARGE - 2 * SMALL + at) > 0);
                 }

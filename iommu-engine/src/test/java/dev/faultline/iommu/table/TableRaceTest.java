@@ -145,6 +145,7 @@ class TableRaceTest {
             together(mapper, mapper, unmapper);
             assertTrue(unmapped.get() > 0, "something was there");
             Taken rest = new Taken();
+            assertEquals(0, table.unmap(0, (1L << 30) - 1, rest, Integer.MAX_VALUE));
             table.prune(0, (1L << 30) - 1, rest);
             for (int i = 0; i < rest.pages(); i++) {
                 unmapped.addAndGet(1L << rest.sizeLg2(i));
