@@ -2,6 +2,7 @@ package dev.faultline.ffm;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * One piece of off-heap memory that several threads share: zeroed, aligned to {@link CacheLine#BYTES}, from 4096
@@ -16,6 +17,8 @@ import java.lang.foreign.MemorySegment;
 public final class Region implements AutoCloseable {
     /** So that what a large region is divided into by pages lies in as many pages of the machine. */
     private static final long PAGE_BYTES = 4096;
+
+    private static final AtomicLong OPEN_BYTES = new AtomicLong();
 
     private final Arena arena;
     private final MemorySegment segment;
@@ -39,11 +42,22 @@ public final class Region implements AutoCloseable {
         }
         Arena arena = Arena.ofShared();
         try {
-            return new Region(arena, arena.allocate(bytes, bytes < PAGE_BYTES ? CacheLine.BYTES : PAGE_BYTES));
+            Region made = new Region(arena, arena.allocate(bytes, bytes < PAGE_BYTES ? CacheLine.BYTES : PAGE_BYTES));
+            OPEN_BYTES.addAndGet(bytes);
+            return made;
         } catch (RuntimeException | Error e) {
             arena.close();
             throw e;
         }
+    }
+
+    /**
+     * How much memory all regions of this process hold.
+     *
+     * @return bytes, those of open regions: 0 once everything that is made of regions is closed
+     */
+    public static long openBytes() {
+        return OPEN_BYTES.get();
     }
 
     /**
@@ -78,6 +92,7 @@ public final class Region implements AutoCloseable {
     public void close() {
         if (isOpen()) {
             arena.close();
+            OPEN_BYTES.addAndGet(-bytes());
         }
     }
 }

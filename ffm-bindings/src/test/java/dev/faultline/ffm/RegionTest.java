@@ -81,4 +81,17 @@ class RegionTest {
         assertThrows(IllegalArgumentException.class, () -> CacheLine.ceilingPowerOfTwo(0));
         assertThrows(IllegalArgumentException.class, () -> CacheLine.ceilingPowerOfTwo((1 << 30) + 1));
     }
+
+    @Test
+    void countsWhatIsOpen() {
+        long before = Region.openBytes();
+        Region region = Region.allocate(8192);
+        try (region) {
+            assertEquals(8192, Region.openBytes() - before);
+            assertThrows(IllegalArgumentException.class, () -> Region.allocate(0));
+            assertEquals(8192, Region.openBytes() - before);
+        }
+        region.close();
+        assertEquals(before, Region.openBytes(), "freed once");
+    }
 }

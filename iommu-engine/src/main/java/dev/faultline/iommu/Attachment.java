@@ -95,7 +95,7 @@ public final class Attachment implements AutoCloseable {
      * @return a fresh attachment, or this one if it is through {@code to} already
      * @throws IllegalStateException if this one is ended, or {@code to} or its fault queue is closed, or a thread has entered the
      *     device and does not step it within the limit
-     * @throws IllegalArgumentException if the fault queue's largest group is smaller than the device's
+     * @throws IllegalArgumentException if it is of another {@link Iommu}, or the fault queue's largest group is smaller than the device's
      */
     public Attachment replace(PageTable to) {
         return device.replace(this, to);

@@ -364,7 +364,7 @@ public final class Device implements AutoCloseable {
      * @return the attachment
      * @throws IllegalStateException if it is attached already, or something is closed, or a thread has entered the device and
      *     does not step it
-     * @throws IllegalArgumentException if the fault queue's largest group is smaller than this device's
+     * @throws IllegalArgumentException if it is of another {@link Iommu}, or the fault queue's largest group is smaller than this device's
      */
     public Attachment attach(AddressSpace space) {
         return attach(space.table());
@@ -377,7 +377,7 @@ public final class Device implements AutoCloseable {
      * @return the attachment
      * @throws IllegalStateException if it is attached already, or something is closed, or a thread has entered the device and
      *     does not step it
-     * @throws IllegalArgumentException if the fault queue's largest group is smaller than this device's
+     * @throws IllegalArgumentException if it is of another {@link Iommu}, or the fault queue's largest group is smaller than this device's
      */
     public Attachment attach(PageTable table) {
         return attachChecked(table, FaultProducer.NO_PASID);
@@ -391,8 +391,8 @@ public final class Device implements AutoCloseable {
      * @return the attachment
      * @throws IllegalStateException if the PASID is attached already, or something is closed, or a thread has entered the
      *     device and does not step it
-     * @throws IllegalArgumentException if {@code pasid} is out of range, or the fault queue's largest group is smaller than
-     *     this device's
+     * @throws IllegalArgumentException if it is of another {@link Iommu}, {@code pasid} is out of range, or the fault queue's largest
+     *     group is smaller than this device's
      */
     public Attachment attach(AddressSpace space, int pasid) {
         return attach(space.table(), pasid);
@@ -406,8 +406,8 @@ public final class Device implements AutoCloseable {
      * @return the attachment
      * @throws IllegalStateException if the PASID is attached already, or something is closed, or a thread has entered the
      *     device and does not step it
-     * @throws IllegalArgumentException if {@code pasid} is out of range, or the fault queue's largest group is smaller than
-     *     this device's
+     * @throws IllegalArgumentException if it is of another {@link Iommu}, {@code pasid} is out of range, or the fault queue's largest
+     *     group is smaller than this device's
      */
     public Attachment attach(PageTable table, int pasid) {
         checkPasid(pasid);
@@ -692,10 +692,12 @@ public final class Device implements AutoCloseable {
     // Attaching, detaching, closing: rare, by the thread that has entered.
 
     private Attachment attachChecked(PageTable table, int pasid) {
+        table.requireOf(iommu);
         return performed(() -> changes.attach(table, pasid));
     }
 
     Attachment replace(Attachment old, PageTable to) {
+        to.requireOf(iommu);
         return performed(() -> changes.replace(old, to));
     }
 

@@ -139,12 +139,13 @@ public final class Iommu implements AutoCloseable {
      * @param guestRoot where its root table is, as the parent's input
      * @param queue where faults of its devices go; null if they are to fail
      * @return the page table
-     * @throws IllegalArgumentException if the formats are of other stages, the parent is of another kind or has a fault queue, or
+     * @throws IllegalArgumentException if the formats are of other stages, the parent is of another kind or of another IOMMU or has a fault queue, or
      *     the root is not a page of its input
      */
     public synchronized PageTable nested(
             PageTable parent, TableFormat first, long guestRoot, @Nullable FaultQueue queue) {
         requireOpen();
+        parent.requireOf(this);
         if (parent.queue() != null) {
             throw new IllegalArgumentException(
                     "parent.queue()=" + parent.queue() + ": allowed none, faults go to the nested page table's");

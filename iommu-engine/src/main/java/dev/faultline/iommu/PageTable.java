@@ -265,6 +265,13 @@ public final class PageTable implements AutoCloseable {
         return walk;
     }
 
+    /** Its addresses and its number mean nothing to another IOMMU. */
+    void requireOf(Iommu other) {
+        if (iommu != other) {
+            throw new IllegalArgumentException(this + " of another Iommu: allowed those of the same");
+        }
+    }
+
     synchronized void add(Attachment attachment) {
         if (closed) {
             throw new IllegalStateException(this + " is closed");

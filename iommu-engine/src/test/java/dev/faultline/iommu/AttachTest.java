@@ -175,6 +175,26 @@ class AttachTest {
     }
 
     @Test
+    void objectModel62ATableOfAnotherIommuIsRefused() {
+        try (Rig rig = Rig.open();
+                Iommu elsewhere = Iommu.open(IommuConfig.small().withFrames(16));
+                AddressSpace others = elsewhere.addressSpace(TableFormat.VTD_SECOND_4_LEVEL, rig.queue)) {
+            Device device = rig.iommu.device(DeviceConfig.pri("d"));
+            String message = "PAGING page table 1 of another Iommu: allowed those of the same";
+            assertEquals(
+                    message,
+                    assertThrows(IllegalArgumentException.class, () -> device.attach(others))
+                            .getMessage());
+            Attachment attachment = device.attach(rig.space, 3);
+            assertThrows(IllegalArgumentException.class, () -> attachment.replace(others));
+            assertTrue(attachment.isAttached());
+            assertThrows(
+                    IllegalArgumentException.class,
+                    () -> rig.iommu.nested(others.table(), TableFormat.X86_4_LEVEL, 0, null));
+        }
+    }
+
+    @Test
     void objectModel62ReservedRegionsClashWithMappings() {
         ReservedRegion window = new ReservedRegion(0xfee0_0000L, 0xfeef_ffffL, ReservedRegion.Kind.RESERVED);
         ReservedRegion more = new ReservedRegion(0xfef0_0000L, 0xfef0_0fffL, ReservedRegion.Kind.RESERVED);

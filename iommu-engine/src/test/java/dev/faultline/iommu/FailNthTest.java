@@ -29,13 +29,17 @@ class FailNthTest {
     private static final int PAGES = 3 * 512;
 
     /** Fails once. */
-    private static final class FailingOnce implements Allocator {
+    static final class FailingOnce implements Allocator {
         private final Allocator real;
         private int left;
 
         FailingOnce(Allocator real, int successes) {
             this.real = real;
             this.left = successes;
+        }
+
+        Allocator real() {
+            return real;
         }
 
         boolean hasFailed() {

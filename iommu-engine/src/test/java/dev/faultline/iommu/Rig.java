@@ -3,6 +3,7 @@ package dev.faultline.iommu;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.faultline.ffm.Region;
 import dev.faultline.ring.Accounting;
 import dev.faultline.ring.Answer;
 import dev.faultline.ring.CompletionHandler;
@@ -22,7 +23,7 @@ import java.util.Map;
 
 /**
  * An IOMMU, a queue and one address space, with devices and consumer stepped by the thread of the test. Closing it asserts
- * that every group is accounted for and every frame is back.
+ * that every group is accounted for, every frame is back, and all memory is freed.
  */
 final class Rig implements AutoCloseable {
     /** A group as the consumer saw it. */
@@ -45,6 +46,7 @@ final class Rig implements AutoCloseable {
     final List<Device> devices = new ArrayList<>();
     long expectedOutstanding;
 
+    private final long bytesAtStart = Region.openBytes();
     private final long framesAtStart;
     private final CompletionHandler notes = this::note;
 
@@ -190,6 +192,9 @@ final class Rig implements AutoCloseable {
         queue.close();
         Accounting last = queue.accounting();
         assertTrue(last.balanced(), last::toString);
+        // Less, if what an earlier test left has gone since.
+        assertTrue(
+                Region.openBytes() <= bytesAtStart, () -> Region.openBytes() - bytesAtStart + " bytes are not freed");
         arena.close();
     }
 
