@@ -17,6 +17,8 @@ final class Accesses {
     private static final long PAGE_OFFSET_MASK = Frames.BYTES - 1;
     /** Pages an access moves in one step, so that nobody who unmaps waits for a long one. */
     private static final int PAGES_PER_STEP = 64;
+    /** Accesses that are translated before the bytes of the first of them move; nobody who unmaps waits for more. */
+    private static final int BATCH = 16;
 
     private final int retryLimit;
     private final PhysicalMemory memory;
@@ -24,6 +26,14 @@ final class Accesses {
     private final Attachments attachments;
     private final CounterWords counters;
     private final @Nullable LatencySink latency;
+
+    /** Accesses of one page each that are translated and not moved yet, in the order they were started. */
+    private final int[] translated = new int[BATCH];
+
+    private final long[] translations = new long[BATCH];
+    private int translatedCount;
+    /** Of no use but that a load whose value goes nowhere would not be made. */
+    long fetched;
 
     /** Any thread's to set; read where an access fails. A stale one misses a fault. */
     private volatile @Nullable TranslationFaultSink faults;
@@ -44,19 +54,24 @@ final class Accesses {
 
     boolean runReady(Station mine, DeviceTranslation translation, PageRequests requests) {
         boolean moved = false;
-        boolean first = true;
+        translatedCount = 0;
         for (int slot = window.oldest(); slot != Window.NONE; ) {
+            if (translatedCount > 0 && window.state(slot) == Window.BEHIND) {
+                moveTranslated();
+            }
             int next = window.younger(slot);
             if (window.state(slot) == Window.READY) {
-                // The step has just begun with one.
-                if (!first) {
+                moved |= run(slot, translation, requests);
+                if (translatedCount == 0) {
+                    mine.quiesce();
+                } else if (translatedCount == BATCH) {
+                    moveTranslated();
                     mine.quiesce();
                 }
-                first = false;
-                moved |= run(slot, translation, requests);
             }
             slot = next;
         }
+        moveTranslated();
         return moved;
     }
 
@@ -66,40 +81,81 @@ final class Accesses {
         for (int turn = 0; turn < PAGES_PER_STEP; turn++) {
             long address = one.address;
             if (window.behindOlder(slot)) {
+                if (translatedCount > 0) {
+                    moveTranslated();
+                    continue;
+                }
                 window.set(slot, Window.BEHIND);
                 window.remember(slot);
                 return moved;
             }
             // What the device has in its TLB is attached: a detach empties it.
-            long translation = through.hit(one.pasid, address, one.rights);
+            long translation = one.tries == 0 ? through.hit(one.pasid, address, one.rights) : 0;
             if (translation == 0) {
                 Attachment attachment = attachments.get(one.pasid);
                 if (attachment == null) {
+                    moveTranslated();
                     end(slot, AccessResult.NOT_ATTACHED);
                     return true;
                 }
-                translation = through.translate(attachment, address, one.rights);
+                translation = through.translate(attachment, address, one.rights, one.tries != 0);
                 if (translation < 0) {
+                    moveTranslated();
                     boolean raised = miss(slot, attachment, translation, requests);
                     return raised || moved;
                 }
             }
-            int bytes = (int) Math.min(one.left, Frames.BYTES - (address & PAGE_OFFSET_MASK));
-            if (!move(one, Translation.page(translation) | (address & PAGE_OFFSET_MASK), bytes)) {
-                end(slot, AccessResult.BAD_BUFFER);
+            long offset = address & PAGE_OFFSET_MASK;
+            if (turn == 0 && one.left <= Frames.BYTES - offset) {
+                translated[translatedCount] = slot;
+                translations[translatedCount++] = translation;
+                return true;
+            }
+            moveTranslated();
+            if (!movePage(slot, one, translation)) {
                 return true;
             }
             moved = true;
-            faultOver(slot, one);
-            one.address = address + bytes;
-            one.bufferOffset += bytes;
-            one.left -= bytes;
-            if (one.left == 0) {
-                end(slot, AccessResult.OK);
-                return true;
-            }
         }
         window.remember(slot);
+        return true;
+    }
+
+    /**
+     * Moves the bytes of accesses that are translated. All of a batch are translated first: a translation has atomic steps, which wait for every load
+     * before them, so the lines of several pages would come one after the other. So they are asked for together.
+     */
+    private void moveTranslated() {
+        int n = translatedCount;
+        translatedCount = 0;
+        long words = 0;
+        for (int i = 0; i < n; i++) {
+            long offset = window.at(translated[i]).address & PAGE_OFFSET_MASK;
+            words += memory.fetch(Translation.page(translations[i]) | offset);
+        }
+        fetched = words;
+        for (int i = 0; i < n; i++) {
+            int slot = translated[i];
+            boolean _ = movePage(slot, window.at(slot), translations[i]);
+        }
+    }
+
+    /** Moves what lies in the page an access has come to; false if that ended it. */
+    private boolean movePage(int slot, Window.Slot one, long translation) {
+        long offset = one.address & PAGE_OFFSET_MASK;
+        int bytes = (int) Math.min(one.left, Frames.BYTES - offset);
+        if (!move(one, Translation.page(translation) | offset, bytes)) {
+            end(slot, AccessResult.BAD_BUFFER);
+            return false;
+        }
+        faultOver(slot, one);
+        one.address += bytes;
+        one.bufferOffset += bytes;
+        one.left -= bytes;
+        if (one.left == 0) {
+            end(slot, AccessResult.OK);
+            return false;
+        }
         return true;
     }
 

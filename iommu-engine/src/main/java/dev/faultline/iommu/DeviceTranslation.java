@@ -10,6 +10,7 @@ import dev.faultline.iommu.tlb.InvalidationLog;
 import dev.faultline.iommu.tlb.Iotlb;
 import dev.faultline.iommu.tlb.TlbTag;
 import dev.faultline.iommu.tlb.WalkCache;
+import org.jspecify.annotations.Nullable;
 
 /**
  * How a device finds where its bytes are: its own TLB, then the IOTLB, then a walk; and how it forgets what was invalidated.
@@ -19,6 +20,8 @@ import dev.faultline.iommu.tlb.WalkCache;
 final class DeviceTranslation implements InvalidationLog.Reader {
     /** From so many attachments on it is cheaper to look whose each entry is. */
     private static final int FEW_ATTACHMENTS = 16;
+
+    private static final long NOT_SEEN = -1;
 
     private final Iotlb iotlb;
     private final WalkCache walkCache;
@@ -36,6 +39,15 @@ final class DeviceTranslation implements InvalidationLog.Reader {
 
     /** The epoch up to which invalidations were obeyed. */
     private long obeyed;
+
+    /** The last table that a walk came to, known until the next invalidation. */
+    private @Nullable Walker lastWalker;
+
+    private long lastEpoch;
+    private long lastAddress;
+    private long lastReached;
+    /** The walker's departures before a whole walk that came to that table: while they are the same, a fault found there is one. */
+    private long lastDepartures = NOT_SEEN;
 
     DeviceTranslation(Iommu iommu, int tlbEntries, Attachments attachments, CounterWords counters) {
         this.iotlb = iommu.iotlb();
@@ -57,11 +69,16 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         return translation;
     }
 
-    /** What the IOMMU says where the TLB has nothing: a translation with the right that is needed, or a fault, as {@link Translation} says. */
-    long translate(Attachment attachment, long address, int needed) {
+    /**
+     * What the IOMMU says where the TLB has nothing: a translation with the right that is needed, or a fault, as {@link Translation} says.
+     *
+     * @param asked whether this access has asked for the page, and was answered
+     */
+    long translate(Attachment attachment, long address, int needed, boolean asked) {
         counters.add(CounterWords.TLB_MISSES, 1);
-        long translation = ask(attachment, address, needed);
-        if (Translation.grants(translation, needed) && usesTlb) {
+        boolean keeps = usesTlb;
+        long translation = ask(attachment, address, needed, asked && keeps);
+        if (Translation.grants(translation, needed) && keeps) {
             // Needs no guard: this thread obeys every later invalidation before its next access, and looked the page up
             // after it obeyed every earlier one.
             tlb.insert(attachment.pasid(), address, translation, false);
@@ -98,10 +115,10 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         }
         long word = 0;
         if (!noWrite) {
-            word = ask(attachment, address, (Translation.READ | Translation.WRITE) << shift);
+            word = ask(attachment, address, (Translation.READ | Translation.WRITE) << shift, false);
         }
         if (noWrite || Translation.isFault(word)) {
-            word = ask(attachment, address, Translation.READ << shift);
+            word = ask(attachment, address, Translation.READ << shift, false);
         }
         if (!Translation.isFault(word)) {
             tlb.insert(pasid, address, word, false);
@@ -121,8 +138,12 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         }
     }
 
-    /** A translation request: what the IOMMU answers. */
-    private long ask(Attachment attachment, long address, int needed) {
+    /**
+     * A translation request: what the IOMMU answers.
+     *
+     * @param fresh whether the page has just been mapped for this access: the IOTLB does not have it, and need not
+     */
+    private long ask(Attachment attachment, long address, int needed, boolean fresh) {
         if (blocked) {
             return nothing.walk(address, needed);
         }
@@ -130,6 +151,10 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         Walk walk = table.walk();
         if (!walk.canonical(address) || !Iotlb.holds(address)) {
             return walk.walk(address, needed);
+        }
+        if (fresh) {
+            counters.add(CounterWords.WALKS, 1);
+            return walk(table.domain(), walk, address, needed);
         }
         // What a second stage translates is the same for every PASID.
         long tag = TlbTag.of(table.domain(), table.knowsPasids() ? attachment.pasid() : TlbTag.NO_PASID);
@@ -153,21 +178,38 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         if (!(walk instanceof Walker walker)) {
             return walk.walk(address, needed);
         }
-        int size = walker.format().shift(1) - Translation.PAGE_SHIFT;
-        long reached = walkCache.lookup(domain, address, size);
-        if (reached != 0) {
-            long translation = walker.walkFrom(reached, 0, address, needed);
-            // That table may have been replaced, and the invalidation be under way: a fault is one only if the whole
-            // walk says so.
-            return Translation.isFault(translation) ? walker.walk(address, needed) : translation;
+        int shift = walker.lastTableShift();
+        if (walker != lastWalker || obeyed != lastEpoch || (address ^ lastAddress) >>> shift != 0) {
+            int size = shift - Translation.PAGE_SHIFT;
+            long reached = walkCache.lookup(domain, address, size);
+            if (reached == 0) {
+                long sequence = walkCache.sequence();
+                reached = walker.reach(address, 0);
+                if (reached <= 0) {
+                    return walker.walk(address, needed);
+                }
+                boolean _ = walkCache.insert(domain, address, size, reached, sequence);
+            }
+            lastWalker = walker;
+            lastEpoch = obeyed;
+            lastAddress = address;
+            lastReached = reached;
+            lastDepartures = NOT_SEEN;
         }
-        long sequence = walkCache.sequence();
-        reached = walker.reach(address, 0);
-        if (reached <= 0) {
-            return walker.walk(address, needed);
+        long translation = walker.walkFrom(lastReached, 0, address, needed);
+        if (!Translation.isFault(translation) || walker.departures() == lastDepartures) {
+            return translation;
         }
-        boolean _ = walkCache.insert(domain, address, size, reached, sequence);
-        return walker.walkFrom(reached, 0, address, needed);
+        // That table may have been replaced, and the invalidation be under way: a fault is one only if the whole
+        // walk says so.
+        long departures = walker.departures();
+        translation = walker.walk(address, needed);
+        if (Translation.isFault(translation)
+                && Translation.level(translation) == 0
+                && Translation.page(Translation.address(translation)) == Translation.page(lastReached)) {
+            lastDepartures = departures;
+        }
+        return translation;
     }
 
     /** Forgets the translations that were invalidated up to an epoch. Only between accesses. */

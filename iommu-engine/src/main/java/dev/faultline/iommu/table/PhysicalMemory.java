@@ -146,6 +146,15 @@ public final class PhysicalMemory {
         return bank == null ? null : bank.memory.asSlice(address - bank.base);
     }
 
+    /** The word that an address lies in, read to have its line at hand. There is memory. */
+    public long fetch(long address) {
+        if (Long.compareUnsigned(address, firstBytes) < 0) {
+            return SharedWords.getLong(first, address & -Long.BYTES);
+        }
+        Bank bank = bank(address);
+        return SharedWords.getLong(bank.memory, address - bank.base & -Long.BYTES);
+    }
+
     /** Copies out. The range lies within one page. */
     public void read(long address, MemorySegment into, long offset, long bytes) {
         if (Long.compareUnsigned(address, firstBytes) < 0) {

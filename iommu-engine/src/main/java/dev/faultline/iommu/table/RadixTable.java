@@ -282,6 +282,7 @@ public final class RadixTable {
                 return Outcome.IN_USE;
             }
             long busy = BUSY | format.tableAddress(entry);
+            walker.tableDeparts();
             if (memory.replace(slot, entry, busy)) {
                 return replaceTable(slot, entry, target, leaf, taken);
             }
@@ -500,6 +501,7 @@ public final class RadixTable {
                     prune(below, level - 1, first, Long.compareUnsigned(end, last) < 0 ? end : last, taken);
                     break;
                 }
+                walker.tableDeparts();
                 if (memory.replace(slot, entry, BUSY | below)
                         && replaceTable(slot, entry, level, 0, taken) == Outcome.DONE) {
                     break;

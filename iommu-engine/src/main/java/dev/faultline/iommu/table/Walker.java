@@ -11,6 +11,7 @@ import static dev.faultline.iommu.table.Translation.PRIVILEGED_SHIFT;
 import static dev.faultline.iommu.table.Translation.RIGHTS;
 
 import dev.faultline.iommu.table.Translation.Step;
+import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * The walk through tables of one format: of the first stage alone, or of the second.
@@ -34,6 +35,7 @@ public final class Walker extends Walk {
     private final int topShift;
     private final long topIndexMask;
     private final int bitsPerLevel;
+    private final int lastTableShift;
     private final long indexMask;
     private final long tableMask;
     private final long tableValue;
@@ -46,6 +48,12 @@ public final class Walker extends Walk {
 
     private final int windowLg2;
 
+    /**
+     * How often a table was taken out of its place, or was about to be. Written by who changes tables, before the entry above changes; read by who knows
+     * where a table is. A stale value is one of before the change, and so is what was read before it.
+     */
+    private final AtomicLong departures = new AtomicLong();
+
     /** @param root the physical address of the root table */
     public Walker(PageFormat format, PhysicalMemory memory, long root) {
         this.format = format;
@@ -55,6 +63,7 @@ public final class Walker extends Walk {
         this.topShift = format.shift(topLevel);
         this.topIndexMask = format.indexMask(topLevel);
         this.bitsPerLevel = format.bitsPerLevel;
+        this.lastTableShift = format.shift(1);
         this.indexMask = (1L << bitsPerLevel) - 1;
         this.tableMask = format.tableMask;
         this.tableValue = format.tableValue;
@@ -69,6 +78,24 @@ public final class Walker extends Walk {
 
     public PageFormat format() {
         return format;
+    }
+
+    /**
+     * Tables taken out so far. If it is the same before a walk that came to a table and after an entry of that table was read, the table was in its
+     * place when the entry was read.
+     */
+    public long departures() {
+        return departures.getAcquire();
+    }
+
+    /** A table is about to be taken out. */
+    void tableDeparts() {
+        departures.getAndIncrement();
+    }
+
+    /** log2 of the bytes that a table of level 0 is for. */
+    public int lastTableShift() {
+        return lastTableShift;
     }
 
     @Override
