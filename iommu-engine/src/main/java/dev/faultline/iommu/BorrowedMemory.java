@@ -5,10 +5,9 @@ import java.lang.foreign.MemorySegment;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Optional;
-import java.util.TreeMap;
 
 /**
- * A program's memory while devices reach it: each piece is a bank of the physical memory, at addresses above all that is added by hand.
+ * A program's memory while devices reach it: each piece is a bank of the physical memory, where nothing is added by hand.
  *
  * <p>Threads: any. A piece that several tables show is one bank.
  */
@@ -16,19 +15,16 @@ final class BorrowedMemory {
     /** Banks lie from here on. */
     private static final long FIRST = 1L << 40;
 
-    private static final long END = 1L << PhysicalMemory.ADDRESS_BITS;
     private static final long LARGEST_PAGE = 1L << 30;
 
     private record Piece(Optional<Object> heap, long address, long bytes) {}
-
-    private record Bank(Piece piece, long bytes) {}
 
     private final PhysicalMemory physical;
 
     // Under the lock.
     private final Map<Piece, Integer> uses = new HashMap<>();
     private final Map<Piece, Long> bases = new HashMap<>();
-    private final TreeMap<Long, Bank> banks = new TreeMap<>();
+    private final Map<Long, Piece> banks = new HashMap<>();
 
     BorrowedMemory(PhysicalMemory physical) {
         this.physical = physical;
@@ -47,12 +43,12 @@ final class BorrowedMemory {
         Piece piece = new Piece(memory.heapBase(), memory.address(), bytes);
         Long base = bases.get(piece);
         if (base == null) {
-            base = free(bytes, shownAt);
+            long size = Math.clamp(Long.highestOneBit(bytes), Frames.BYTES, LARGEST_PAGE);
+            base = physical.place(memory, FIRST + (shownAt & (size - 1)), size);
             if (base < 0) {
                 return -1;
             }
-            physical.add(base, memory);
-            banks.put(base, new Bank(piece, bytes));
+            banks.put(base, piece);
             bases.put(piece, base);
         }
         uses.merge(piece, 1, Integer::sum);
@@ -61,31 +57,15 @@ final class BorrowedMemory {
 
     /** No device reaches it any more by one of its uses. */
     synchronized void giveBack(long base) {
-        Bank bank = banks.get(base);
-        if (bank == null) {
+        Piece piece = banks.get(base);
+        if (piece == null) {
             throw new IllegalArgumentException("base=0x" + Long.toHexString(base) + ": allowed what was borrowed");
         }
-        if (uses.merge(bank.piece, -1, Integer::sum) == 0) {
-            uses.remove(bank.piece);
-            bases.remove(bank.piece);
+        if (uses.merge(piece, -1, Integer::sum) == 0) {
+            uses.remove(piece);
+            bases.remove(piece);
             banks.remove(base);
             physical.remove(base);
         }
-    }
-
-    private long free(long bytes, long shownAt) {
-        long size = Math.clamp(Long.highestOneBit(bytes), Frames.BYTES, LARGEST_PAGE);
-        long phase = shownAt & (size - 1);
-        long at = FIRST + phase;
-        for (Map.Entry<Long, Bank> bank : banks.entrySet()) {
-            if (bank.getKey() - at >= bytes) {
-                break;
-            }
-            long end = bank.getKey() + bank.getValue().bytes;
-            if (end > at) {
-                at = ((end - phase + size - 1) & -size) + phase;
-            }
-        }
-        return at + bytes <= END ? at : -1;
     }
 }

@@ -61,6 +61,55 @@ class OwnMemoryTest {
     }
 
     @Test
+    void memoryLiesAnywhereBelow2To52() {
+        long base = (1L << 52) - 2L * Frames.BYTES;
+        try (Arena arena = Arena.ofShared();
+                Iommu iommu = Iommu.open(IommuConfig.small());
+                Device device = iommu.device(DeviceConfig.plain("d"))) {
+            MemorySegment far = arena.allocate(2L * Frames.BYTES, Frames.BYTES);
+            iommu.addMemory(base, far);
+            for (TableFormat format : new TableFormat[] {TableFormat.X86_4_LEVEL, TableFormat.VTD_SECOND_4_LEVEL}) {
+                try (AddressSpace space = iommu.addressSpace(format, null)) {
+                    var _ = device.attach(space);
+                    assertTrue(space.map(BASE, base, 2L * Frames.BYTES, 3));
+                    assertEquals(
+                            base + Frames.BYTES + 8,
+                            space.explain(BASE + Frames.BYTES + 8).physical());
+                    for (int i = 0; i < 3; i++) {
+                        device.write(BASE + Frames.BYTES + 8, MemorySegment.ofArray(new long[] {i + 5}));
+                        assertEquals(i + 5, far.get(ValueLayout.JAVA_LONG, Frames.BYTES + 8));
+                    }
+                }
+            }
+        }
+    }
+
+    @Test
+    void aProgramsMemoryKeepsOutOfWhatIsAddedByHand() {
+        try (Arena arena = Arena.ofShared();
+                Iommu iommu = Iommu.open(IommuConfig.small());
+                AddressSpace space = iommu.addressSpace(TableFormat.X86_4_LEVEL, null);
+                Device device = iommu.device(DeviceConfig.plain("d"))) {
+            var _ = device.attach(space);
+            for (int i = 0; i < 4; i++) {
+                iommu.addMemory((1L << 40) + i * (1L << 22), arena.allocate(Frames.BYTES, Frames.BYTES));
+                MemorySegment own = arena.allocate(1L << 21, 1L << 21);
+                own.set(ValueLayout.JAVA_LONG, 8, i + 5);
+                long at = BASE + i * (1L << 21);
+                assertEquals(
+                        AreaResult.DONE,
+                        space.areas()
+                                .map(new SegmentBacking(own), 0, own.byteSize(), 3, at)
+                                .result());
+                MemorySegment into = MemorySegment.ofArray(new long[1]);
+                device.read(at + 8, into);
+                assertEquals(i + 5, into.get(ValueLayout.JAVA_LONG, 0));
+            }
+            assertEquals(AreaResult.DONE, space.areas().unmapAll().result());
+        }
+    }
+
+    @Test
     void memoryThatCannotBeUsedIsNamed() {
         IommuConfig config = IommuConfig.small().withFrames(16);
         long bytes = config.memoryBytes();

@@ -69,6 +69,33 @@ public final class PhysicalMemory {
         others = all.toArray(Bank[]::new);
     }
 
+    /**
+     * Adds a bank where there is room.
+     *
+     * @param from the first base that will do
+     * @param step others are so far apart
+     * @return its base; -1 if there is no room for it
+     * @throws IllegalArgumentException as {@link #add}, wherever it lies
+     */
+    public synchronized long place(MemorySegment memory, long from, long step) {
+        long bytes = memory.byteSize();
+        long at = from;
+        for (Bank bank : others) {
+            if (bank.base - at >= bytes) {
+                break;
+            }
+            long end = bank.base + bank.bytes;
+            if (end > at) {
+                at += (end - at + step - 1) / step * step;
+            }
+        }
+        if (at + bytes > 1L << ADDRESS_BITS) {
+            return -1;
+        }
+        add(at, memory);
+        return at;
+    }
+
     /** Takes a bank out. Nobody uses an address in it any more. */
     public synchronized void remove(long base) {
         List<Bank> left = new ArrayList<>(List.of(others));

@@ -17,10 +17,20 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.faultline.iommu.table.ArmLongDescriptors.Marks;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileChannel.MapMode;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** The scenarios of the sheets page-tables and smmuv3 that concern a walk, by number. */
 class ArmWalkTest {
+    @TempDir
+    Path folder;
+
     private static final int TRANSLATION = 0x10;
     private static final int ADDRESS_SIZE = 0x11;
     private static final int ACCESS = 0x12;
@@ -49,6 +59,22 @@ class ArmWalkTest {
             check(t, 0x4000_0000, 0, 22);
             check(t, 0x403f_ffff, 0x3f_f000, 22);
             assertEquals(WalkFault.PAGE_OUTSIDE, Translation.reason(t.walk(0x7fff_ffff, READ)));
+            assertEquals(TRANSLATION, t.smmu(0x8000_0000L, READ));
+        }
+    }
+
+    @Test
+    void pageTables1APageOfOneGigabyteToItsLastByte() throws IOException {
+        long bytes = 1L << 30;
+        Path path = folder.resolve("memory");
+        try (HandMade t = firstStage(Marks.FAULT);
+                FileChannel file = FileChannel.open(
+                        path, StandardOpenOption.CREATE_NEW, StandardOpenOption.READ, StandardOpenOption.WRITE);
+                Arena arena = Arena.ofConfined()) {
+            t.memory.physical.add(bytes, file.map(MapMode.READ_WRITE, 0, bytes, arena));
+            t.put(0x4000_0000, 2, bytes | BLOCK | USABLE);
+            check(t, 0x4000_0000, bytes, 30);
+            check(t, 0x7fff_ffff, 2 * bytes - 0x1000, 30);
             assertEquals(TRANSLATION, t.smmu(0x8000_0000L, READ));
         }
     }
