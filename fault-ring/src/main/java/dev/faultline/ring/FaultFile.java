@@ -60,30 +60,33 @@ public final class FaultFile implements AutoCloseable {
     private static final int RESPONSE = PageResponseLayout.SIZE;
     private static final long LONGEST_SLEEP_NS = TimeUnit.DAYS.toNanos(1);
 
+    /** The word of a record whose upper half is the cookie. */
+    private static final int COOKIE_WORD = PageFaultLayout.COOKIE_OFFSET / Long.BYTES;
+
     /** A group on the deliver list, or room for one. */
     private static final class Listed {
-        private MemorySegment records = roomFor(1);
+        private long[] words = new long[RECORD / Long.BYTES];
+        /** The same as a segment. */
+        private MemorySegment records = MemorySegment.ofArray(words);
+
         private long bytes;
         private int ringCookie;
         private long raisedAtNs;
 
-        private static MemorySegment roomFor(int requests) {
-            return MemorySegment.ofArray(new long[requests * RECORD / Long.BYTES]);
-        }
-
         void copy(FaultGroup group) {
             bytes = (long) group.size() * RECORD;
             if (bytes > records.byteSize()) {
-                records = roomFor(group.size());
+                words = new long[group.size() * RECORD / Long.BYTES];
+                records = MemorySegment.ofArray(words);
             }
-            group.copyTo(records, 0);
+            group.copyTo(words);
             ringCookie = group.cookie();
             raisedAtNs = group.raisedAtNs();
         }
 
         void setCookie(int cookie) {
-            for (long at = PageFaultLayout.COOKIE_OFFSET; at < bytes; at += RECORD) {
-                records.set(ValueLayout.JAVA_INT, at, cookie);
+            for (int i = COOKIE_WORD; i < bytes / Long.BYTES; i += RECORD / Long.BYTES) {
+                words[i] = (words[i] & 0xffff_ffffL) | (long) cookie << Integer.SIZE;
             }
         }
     }

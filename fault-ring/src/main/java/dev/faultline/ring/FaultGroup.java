@@ -137,6 +137,13 @@ public final class FaultGroup extends ShownGroup {
         MemorySegment.copy(memory, record(0), to, at, (long) size * PageFaultLayout.SIZE);
     }
 
+    /** Copies the records, all of them, to where an array has room for them. */
+    void copyTo(long[] words) {
+        for (int i = 0; i < size * (PageFaultLayout.SIZE / Long.BYTES); i++) {
+            words[i] = SharedWords.getLong(memory, base + (long) i * Long.BYTES);
+        }
+    }
+
     /** Shows another group's records, copied to where they stay. */
     void keep(FaultGroup group, MemorySegment in, long at) {
         if (group.size == 1) {

@@ -1,6 +1,7 @@
 package dev.faultline.ring;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
@@ -224,7 +225,12 @@ public final class UserMemory {
             long at = address + done - there.address;
             long n = Math.min(size - done, there.segment.byteSize() - at);
             try {
-                if (out) {
+                if (!out && n == Long.BYTES) {
+                    own.set(
+                            ValueLayout.JAVA_LONG_UNALIGNED,
+                            done,
+                            there.segment.get(ValueLayout.JAVA_LONG_UNALIGNED, at));
+                } else if (out) {
                     MemorySegment.copy(own, done, there.segment, at, n);
                 } else {
                     MemorySegment.copy(there.segment, at, own, done, n);
