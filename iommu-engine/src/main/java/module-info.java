@@ -9,4 +9,6 @@ module dev.faultline.iommu {
     exports dev.faultline.iommu;
     exports dev.faultline.iommu.iommufd;
     exports dev.faultline.iommu.iommufd.mock;
+    exports dev.faultline.iommu.iommufd.smmuv3;
+    exports dev.faultline.iommu.iommufd.vtd;
 }

@@ -6,11 +6,14 @@ public enum AccessResult {
     OK,
     /** Its page request was answered INVALID: there is no such page, or not for this access. Do not try again. */
     INVALID,
-    /** Nothing is attached for this PASID: attach, then start it again. */
+    /** Nothing is attached for this PASID, or its guest has no tables for it: attach, then start it again. */
     NOT_ATTACHED,
     /** The page is absent or may not be used so, and the address space has no fault queue to ask through. */
     NO_FAULT_QUEUE,
-    /** The page is absent or may not be used so, and the device makes no page requests, or has disabled them, or none is allocated to it. */
+    /**
+     * The page is absent or may not be used so, and the device makes no page requests, or has disabled them, or none is allocated to it, or its
+     * guest wants such accesses to end.
+     */
     NO_PAGE_REQUESTS,
     /** The address is outside of what the page-table format translates. */
     NOT_CANONICAL,

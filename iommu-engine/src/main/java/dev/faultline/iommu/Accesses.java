@@ -21,6 +21,7 @@ final class Accesses {
     private static final int BATCH = 16;
 
     private final int retryLimit;
+    private final boolean stalls;
     private final PhysicalMemory memory;
     private final Window window;
     private final Attachments attachments;
@@ -41,6 +42,7 @@ final class Accesses {
     Accesses(
             DeviceConfig config, PhysicalMemory memory, Window window, Attachments attachments, CounterWords counters) {
         this.retryLimit = config.retryLimit();
+        this.stalls = config.faults() == FaultModel.STALL;
         this.memory = memory;
         this.window = window;
         this.attachments = attachments;
@@ -98,7 +100,7 @@ final class Accesses {
                     end(slot, AccessResult.NOT_ATTACHED);
                     return true;
                 }
-                translation = through.translate(attachment, address, one.rights, one.tries != 0);
+                translation = through.translate(attachment, one.pasid, address, one.rights, one.tries != 0);
                 if (translation < 0) {
                     moveTranslated();
                     boolean raised = miss(slot, attachment, translation, requests);
@@ -204,7 +206,7 @@ final class Accesses {
         if (end != null) {
             TranslationFaultSink told = faults;
             if (told != null) {
-                told.failed(window.at(slot).pasid, window.at(slot).address, window.at(slot).rights, end);
+                told.failed(window.at(slot).pasid, window.at(slot).address, window.at(slot).rights, end, fault);
             }
             end(slot, end);
             return true;
@@ -213,6 +215,13 @@ final class Accesses {
     }
 
     private @Nullable AccessResult hopeless(int slot, Attachment attachment, long fault) {
+        if (Translation.step(fault) == Translation.Step.CONTEXT && Translation.stage(fault) == 1) {
+            return switch (Translation.reason(fault)) {
+                case BEYOND_INPUT, NOT_PRESENT -> AccessResult.NOT_ATTACHED;
+                case BLOCKED -> AccessResult.BLOCKED;
+                default -> AccessResult.TABLE_ERROR;
+            };
+        }
         switch (Translation.reason(fault)) {
             case BEYOND_INPUT -> {
                 return AccessResult.NOT_CANONICAL;
@@ -228,7 +237,8 @@ final class Accesses {
         if (attachment.table().queue() == null) {
             return AccessResult.NO_FAULT_QUEUE;
         }
-        if (attachment.lane == null) {
+        if (attachment.lane == null
+                || !attachment.table().walk().of(window.at(slot).pasid).mayAsk(fault, stalls)) {
             return AccessResult.NO_PAGE_REQUESTS;
         }
         if (window.at(slot).lastLook) {

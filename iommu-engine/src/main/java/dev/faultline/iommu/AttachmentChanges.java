@@ -32,11 +32,12 @@ final class AttachmentChanges {
     }
 
     Attachment attach(PageTable table, int pasid) {
-        if (attachments.get(pasid) != null) {
+        if (attachments.own(pasid) != null) {
             throw new IllegalStateException(
                     device + (pasid < 0 ? "" : " PASID " + pasid) + " is attached: detach it first");
         }
         Attachment fresh = reserve(table, pasid);
+        translation.forget(pasid);
         attachments.add(fresh);
         return fresh;
     }
@@ -72,7 +73,7 @@ final class AttachmentChanges {
         }
         // This thread has entered and is between accesses: none uses the old one any more.
         attachments.replace(old, fresh);
-        translation.forget(old.pasid());
+        translation.forget(old);
         end(old);
         leaveIfDone();
     }
@@ -97,7 +98,7 @@ final class AttachmentChanges {
             return;
         }
         attachments.remove(attachment);
-        translation.forget(attachment.pasid());
+        translation.forget(attachment);
         end(attachment);
         requests.abandon(attachment, AccessResult.INVALID);
         leaveIfDone();

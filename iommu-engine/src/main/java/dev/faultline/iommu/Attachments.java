@@ -6,7 +6,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The attachments of one device: one without PASID, and any number with.
+ * The attachments of one device: one without PASID, and any number with. The one without handles every PASID if its page table knows
+ * the tables of them all.
  *
  * <p>Threads: the one that has entered the device. A table of open addressing, so that finding, adding and removing one costs the
  * same for one PASID and for all of them.
@@ -24,9 +25,35 @@ final class Attachments {
     private int lastKey;
     private boolean keysWentRound;
 
+    /** PASIDs below this are handled by the one without, unless they have one of their own. */
+    private int covered;
+
+    private final int pasids;
+
+    /** @param pasids how many the device has */
+    Attachments(int pasids) {
+        this.pasids = pasids;
+    }
+
+    /** Which one an access is translated through, and asks for its pages through. */
     @Nullable
     Attachment get(int pasid) {
+        if (pasid == FaultProducer.NO_PASID) {
+            return plain;
+        }
+        Attachment own = table[find(table, pasid)];
+        return own == null && pasid < covered ? plain : own;
+    }
+
+    /** The one that is a PASID's own. */
+    @Nullable
+    Attachment own(int pasid) {
         return pasid == FaultProducer.NO_PASID ? plain : table[find(table, pasid)];
+    }
+
+    private void plain(@Nullable Attachment now) {
+        plain = now;
+        covered = now != null && now.table().walk().everyPasid() ? pasids : 0;
     }
 
     /** A key that no attachment of the device has. */
@@ -43,7 +70,7 @@ final class Attachments {
         all.add(attachment);
         asking += attachment.lane != null ? 1 : 0;
         if (attachment.pasid() == FaultProducer.NO_PASID) {
-            plain = attachment;
+            plain(attachment);
             return;
         }
         if (2 * ++withPasid > table.length) {
@@ -58,7 +85,7 @@ final class Attachments {
         all.set(old.place, by);
         asking += (by.lane != null ? 1 : 0) - (old.lane != null ? 1 : 0);
         if (old.pasid() == FaultProducer.NO_PASID) {
-            plain = by;
+            plain(by);
         } else {
             table[find(table, old.pasid())] = by;
         }
@@ -72,7 +99,7 @@ final class Attachments {
         }
         asking -= attachment.lane != null ? 1 : 0;
         if (attachment.pasid() == FaultProducer.NO_PASID) {
-            plain = null;
+            plain(null);
             return;
         }
         withPasid--;

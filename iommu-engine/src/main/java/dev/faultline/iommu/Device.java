@@ -37,7 +37,7 @@ public final class Device implements AutoCloseable {
     private final @Nullable Device physical;
 
     private final Window window;
-    private final Attachments attachments = new Attachments();
+    private final Attachments attachments;
     private final CounterWords counters = new CounterWords();
     private final DeviceTranslation translation;
     private final PageRequestInterface pri;
@@ -62,6 +62,7 @@ public final class Device implements AutoCloseable {
         this.requester = requester;
         this.physical = physical;
         this.window = new Window(config.window(), iommu.config().clock());
+        this.attachments = new Attachments(config.pasidBits() == 0 ? 0 : 1 << config.pasidBits());
         this.accesses = new Accesses(config, iommu.frames().physical(), window, attachments, counters);
         this.translation = new DeviceTranslation(iommu, config.tlbEntries(), attachments, counters);
         this.pri = physical == null
@@ -662,7 +663,7 @@ public final class Device implements AutoCloseable {
     }
 
     private Attachment attached(int pasid) {
-        Attachment attachment = attachments.get(pasid);
+        Attachment attachment = attachments.own(pasid);
         if (attachment == null) {
             throw new IllegalStateException(this + ": nothing is attached for PASID " + pasid);
         }

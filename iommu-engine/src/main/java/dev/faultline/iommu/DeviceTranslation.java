@@ -74,14 +74,14 @@ final class DeviceTranslation implements InvalidationLog.Reader {
      *
      * @param asked whether this access has asked for the page, and was answered
      */
-    long translate(Attachment attachment, long address, int needed, boolean asked) {
+    long translate(Attachment attachment, int pasid, long address, int needed, boolean asked) {
         counters.add(CounterWords.TLB_MISSES, 1);
         boolean keeps = usesTlb;
-        long translation = ask(attachment, address, needed, asked && keeps);
+        long translation = ask(attachment, pasid, address, needed, asked && keeps);
         if (Translation.grants(translation, needed) && keeps) {
             // Needs no guard: this thread obeys every later invalidation before its next access, and looked the page up
             // after it obeyed every earlier one.
-            tlb.insert(attachment.pasid(), address, translation, false);
+            tlb.insert(pasid, address, translation, false);
         }
         return translation;
     }
@@ -110,15 +110,15 @@ final class DeviceTranslation implements InvalidationLog.Reader {
      */
     long request(int pasid, long address, boolean noWrite, int shift) {
         Attachment attachment = attachments.get(pasid);
-        if (attachment == null) {
+        if (attachment == null || !attachment.table().walk().of(pasid).mayAsk(0, false)) {
             return 0;
         }
         long word = 0;
         if (!noWrite) {
-            word = ask(attachment, address, (Translation.READ | Translation.WRITE) << shift, false);
+            word = ask(attachment, pasid, address, (Translation.READ | Translation.WRITE) << shift, false);
         }
         if (noWrite || Translation.isFault(word)) {
-            word = ask(attachment, address, Translation.READ << shift, false);
+            word = ask(attachment, pasid, address, Translation.READ << shift, false);
         }
         if (!Translation.isFault(word)) {
             tlb.insert(pasid, address, word, false);
@@ -143,21 +143,21 @@ final class DeviceTranslation implements InvalidationLog.Reader {
      *
      * @param fresh whether the page has just been mapped for this access: the IOTLB does not have it, and need not
      */
-    private long ask(Attachment attachment, long address, int needed, boolean fresh) {
+    private long ask(Attachment attachment, int pasid, long address, int needed, boolean fresh) {
         if (blocked) {
             return nothing.walk(address, needed);
         }
         PageTable table = attachment.table();
         Walk walk = table.walk();
         if (!walk.canonical(address) || !Iotlb.holds(address)) {
-            return walk.walk(address, needed);
+            return walk.of(pasid).walk(address, needed);
         }
         if (fresh) {
             counters.add(CounterWords.WALKS, 1);
-            return walk(table.domain(), walk, address, needed);
+            return walk(table.domain(), walk.of(pasid), address, needed);
         }
         // What a second stage translates is the same for every PASID.
-        long tag = TlbTag.of(table.domain(), table.knowsPasids() ? attachment.pasid() : TlbTag.NO_PASID);
+        long tag = TlbTag.of(table.domain(), table.knowsPasids() ? pasid : TlbTag.NO_PASID);
         long translation = iotlb.lookup(tag, address);
         if (Translation.grants(translation, needed)) {
             counters.add(CounterWords.IOTLB_HITS, 1);
@@ -166,7 +166,8 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         counters.add(CounterWords.IOTLB_MISSES, 1);
         counters.add(CounterWords.WALKS, 1);
         long sequence = iotlb.sequence();
-        translation = walk(table.domain(), walk, address, needed);
+        // Where its tables are is looked for after the sequence was read: who changes that invalidates after it.
+        translation = walk(table.domain(), walk.of(pasid), address, needed);
         if (!Translation.isFault(translation)) {
             boolean _ = iotlb.insert(tag, address, translation, sequence);
         }
@@ -218,6 +219,15 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         obeyed = epoch;
     }
 
+    /** Forgets all that came by an attachment. */
+    void forget(Attachment attachment) {
+        if (attachment.table().walk().everyPasid()) {
+            tlb.clear();
+        } else {
+            forget(attachment.pasid());
+        }
+    }
+
     /** Forgets all of a PASID. */
     void forget(int pasid) {
         tlb.invalidate(pasid, 0, AtsRange.EVERYTHING);
@@ -237,6 +247,10 @@ final class DeviceTranslation implements InvalidationLog.Reader {
             for (int i = 0; i < attachments.size(); i++) {
                 Attachment attachment = attachments.at(i);
                 if (attachment.table().domain() == domain) {
+                    if (attachment.table().walk().everyPasid()) {
+                        tlb.invalidateEveryPasid(address, size, true);
+                        return;
+                    }
                     tlb.invalidate(attachment.pasid(), address, size);
                 }
             }

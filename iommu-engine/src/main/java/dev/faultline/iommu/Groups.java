@@ -19,6 +19,8 @@ final class Groups {
     final long[] base;
     final int[] pages;
     final int[] access;
+    /** That its requests carry, or none. */
+    final int[] pasid;
     /** The slot that asked. */
     final int[] owner;
     /** When it was opened, in ticks of whoever watches the time. */
@@ -38,6 +40,7 @@ final class Groups {
         base = new long[indices];
         pages = new int[indices];
         access = new int[indices];
+        pasid = new int[indices];
         owner = new int[indices];
         openedAt = new int[indices];
         attachment = new Attachment[indices];
@@ -74,13 +77,14 @@ final class Groups {
         return openCount > 0 && lateCount == openCount;
     }
 
-    int open(Attachment of, int slot, long from, int count, int rights, int now) {
+    int open(Attachment of, int forPasid, int slot, long from, int count, int rights, int now) {
         int index = freed[freedHead];
         freedHead = freedHead + 1 == freed.length ? 0 : freedHead + 1;
         freedCount--;
         base[index] = from;
         pages[index] = count;
         access[index] = rights;
+        pasid[index] = forPasid;
         owner[index] = slot;
         openedAt[index] = now;
         attachment[index] = of;
@@ -123,10 +127,11 @@ final class Groups {
     }
 
     /** An open group that has asked for a page, or {@link #NONE}. */
-    int covering(Attachment of, long page) {
+    int covering(Attachment of, int forPasid, long page) {
         for (int i = 0; i < openCount; i++) {
             int index = list[i];
             if (attachment[index] == of
+                    && pasid[index] == forPasid
                     && state[index] == OPEN
                     && Long.compareUnsigned(page - base[index], (long) pages[index] << Frames.SHIFT) < 0) {
                 return index;

@@ -1,5 +1,6 @@
 package dev.faultline.iommu;
 
+import dev.faultline.iommu.table.StreamWalk;
 import dev.faultline.iommu.tlb.AtsRange;
 import dev.faultline.iommu.tlb.InvalidationLog;
 import dev.faultline.iommu.tlb.Iotlb;
@@ -91,6 +92,73 @@ public final class Invalidations {
     public void range(PageTable table, int pasid, long address, long bytes) {
         Limits.inRange("pasid", pasid, TlbTag.NO_PASID, Device.MAX_PASID);
         forget(table, pasid, address, last(address, bytes));
+    }
+
+    /**
+     * What a guest's SMMUv3 says of one PASID, and all of that PASID.
+     *
+     * @param table of {@link Iommu#stream}; of others only the translations go
+     * @param pasid which, or {@link dev.faultline.ring.FaultProducer#NO_PASID} for accesses without
+     * @throws IllegalArgumentException if {@code pasid} is out of range
+     * @throws QuiescenceTimeout if a thread has entered a device and does not step
+     */
+    public void context(PageTable table, int pasid) {
+        Limits.inRange("pasid", pasid, TlbTag.NO_PASID, Device.MAX_PASID);
+        if (table.walk() instanceof StreamWalk stream) {
+            stream.drop(pasid);
+        }
+        forget(table, pasid, 0, -1L);
+    }
+
+    /**
+     * What a guest's SMMUv3 says of every PASID, and all of the page table.
+     *
+     * @param table of {@link Iommu#stream}; of others only the translations go
+     * @throws QuiescenceTimeout if a thread has entered a device and does not step
+     */
+    public void contexts(PageTable table) {
+        if (table.walk() instanceof StreamWalk stream) {
+            stream.dropAll();
+        }
+        table(table);
+    }
+
+    /**
+     * All of the PASIDs whose first stage a guest's SMMUv3 calls by a number.
+     *
+     * @param table of {@link Iommu#stream}; of others everything goes
+     * @param asid the number the guest gave, 0 to 65535
+     * @throws QuiescenceTimeout if a thread has entered a device and does not step
+     */
+    public void asid(PageTable table, int asid) {
+        int[] pasids = table.walk() instanceof StreamWalk stream ? stream.pasids(asid) : null;
+        if (pasids == null) {
+            table(table);
+            return;
+        }
+        for (int pasid : pasids) {
+            pasid(table, pasid);
+        }
+    }
+
+    /**
+     * A range of a page table, with every PASID and without, and the rest of each page of a guest's first stage that reaches into it: of a page
+     * that is larger than those below it, TLBs have parts, and its guest names any address of it.
+     *
+     * @param table which
+     * @param address the first byte
+     * @param bytes 1 or more
+     * @throws IllegalArgumentException if {@code bytes} is below 1 or the addresses wrap round
+     * @throws QuiescenceTimeout if a thread has entered a device and does not step
+     */
+    public void pages(PageTable table, long address, long bytes) {
+        long last = last(address, bytes);
+        long within;
+        // A walk that began before may note a larger page meanwhile; it is over after the wait.
+        do {
+            within = (1L << table.walk().largestCutLg2()) - 1;
+            forget(table, Iotlb.ANY_PASID, address & ~within, last | within);
+        } while ((1L << table.walk().largestCutLg2()) - 1 > within);
     }
 
     private static long last(long address, long bytes) {

@@ -145,13 +145,34 @@ public final class Iommu implements AutoCloseable {
     public synchronized PageTable nested(
             PageTable parent, TableFormat first, long guestRoot, @Nullable FaultQueue queue) {
         requireOpen();
+        requireParent(parent);
+        int domain = freeDomain();
+        return opened(PageTable.nested(this, domain, parent, first.facts(), guestRoot, queue));
+    }
+
+    /**
+     * Makes what a guest's SMMUv3 says of a device: every PASID's tables at once, if it translates. The guest's stream table entry, context
+     * descriptors and first stages lie in its memory, which a parent translates; the guest has to tell changes by {@link
+     * Invalidations#context} and others. It is attached to devices as a whole.
+     *
+     * @param parent of an address space in the format of a second stage, without fault queue
+     * @param entry the guest's
+     * @param queue where faults of its devices go, those of the second stage too; null if they are to fail
+     * @return the page table
+     * @throws IllegalArgumentException if the parent is of another kind or has a fault queue, or is of another IOMMU
+     */
+    public synchronized PageTable stream(PageTable parent, StreamEntry entry, @Nullable FaultQueue queue) {
+        requireOpen();
+        requireParent(parent);
+        return opened(PageTable.stream(this, freeDomain(), parent, entry, queue));
+    }
+
+    private void requireParent(PageTable parent) {
         parent.requireOf(this);
         if (parent.queue() != null) {
             throw new IllegalArgumentException(
                     "parent.queue()=" + parent.queue() + ": allowed none, faults go to the nested page table's");
         }
-        int domain = freeDomain();
-        return opened(PageTable.nested(this, domain, parent, first.facts(), guestRoot, queue));
     }
 
     /**

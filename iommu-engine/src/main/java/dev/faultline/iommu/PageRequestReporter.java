@@ -99,7 +99,7 @@ public final class PageRequestReporter {
             return attachments.get(Attachment.WHOLE);
         }
         // A negative number would be WHOLE, or nobody's.
-        Attachment own = pasid < 0 ? null : attachments.get(pasid);
+        Attachment own = pasid < 0 ? null : attachments.own(pasid);
         if (own != null || !guestPasidTables) {
             return own;
         }

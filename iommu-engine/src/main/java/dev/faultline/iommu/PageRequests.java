@@ -71,10 +71,11 @@ final class PageRequests {
             return true;
         }
         long address = window.at(slot).address;
+        int pasid = window.at(slot).pasid;
         long page = address & Frames.PAGE;
         window.remember(slot);
         if (config.groupPages() > 1) {
-            int covering = groups.covering(attachment, page);
+            int covering = groups.covering(attachment, pasid, page);
             if (covering != Groups.NONE) {
                 window.at(slot).group = covering;
                 window.set(slot, Window.WAITING);
@@ -92,8 +93,8 @@ final class PageRequests {
             window.set(slot, Window.HELD);
             return false;
         }
-        int rights = PageRequest.carried(attachment.pasid(), window.at(slot).rights);
-        int group = groups.open(attachment, slot, page, pages, rights, ticks);
+        int rights = PageRequest.carried(pasid, window.at(slot).rights);
+        int group = groups.open(attachment, pasid, slot, page, pages, rights, ticks);
         counters.add(CounterWords.GROUPS, 1);
         window.at(slot).group = group;
         window.set(slot, Window.WAITING);
@@ -115,11 +116,11 @@ final class PageRequests {
             if (last && disaster == Disaster.LOST_LAST) {
                 counters.add(CounterWords.LOST, 1);
             } else {
-                port.receive(attachment.pasid(), index, at, rights, length, last, attachment);
+                port.receive(pasid, index, at, rights, length, last, attachment);
             }
         }
         if (bad != null && disaster != null) {
-            bad.end(disaster, attachment, new PageRequest(attachment.pasid(), index, page, rights, 0, true));
+            bad.end(disaster, attachment, new PageRequest(pasid, index, page, rights, 0, true));
         }
         return true;
     }
@@ -254,7 +255,7 @@ final class PageRequests {
     }
 
     private boolean carries(int index, int pasid) {
-        return !pri.pasidRequired() || groups.attachment(index).pasid() == pasid;
+        return !pri.pasidRequired() || groups.pasid[index] == pasid;
     }
 
     private void wake(int slot, int group, boolean counts, @Nullable AccessResult end) {

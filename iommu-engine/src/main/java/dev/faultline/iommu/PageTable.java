@@ -85,8 +85,20 @@ public final class PageTable implements AutoCloseable {
         if (!(parent.walk instanceof Walker below)) {
             throw new IllegalArgumentException("parent=" + parent.kind + ": allowed PAGING");
         }
-        NestedWalker walker = new NestedWalker(first, guestRoot, below);
-        PageTable made = new PageTable(iommu, Kind.NESTED, domain, walker, queue, null, parent);
+        return nested(iommu, domain, parent, new NestedWalker(first, guestRoot, below), queue);
+    }
+
+    /** As the device of a guest's with SMMUv3 has it. */
+    static PageTable stream(Iommu iommu, int domain, PageTable parent, StreamEntry entry, @Nullable FaultQueue queue) {
+        if (!(parent.walk instanceof Walker below) || below.format().stage() != 2) {
+            throw new IllegalArgumentException(
+                    "parent=" + parent + ": allowed PAGING, in the format of a second stage");
+        }
+        return nested(iommu, domain, parent, entry.walk(below), queue);
+    }
+
+    private static PageTable nested(Iommu iommu, int domain, PageTable parent, Walk walk, @Nullable FaultQueue queue) {
+        PageTable made = new PageTable(iommu, Kind.NESTED, domain, walk, queue, null, parent);
         parent.adopt(made);
         return made;
     }
@@ -272,6 +284,29 @@ public final class PageTable implements AutoCloseable {
         }
     }
 
+    /**
+     * Whether an access that ends so may wait until somebody has mended it, where there is somebody to ask.
+     *
+     * @param pasid its PASID, or {@link dev.faultline.ring.FaultProducer#NO_PASID}
+     * @param fault as {@link TranslationFaultSink} is told it
+     * @param stalls it would be stopped where it is; else its device would ask for the page
+     * @return false where a guest says so, or what the guest says of the PASID is wrong
+     */
+    public boolean mayAsk(int pasid, long fault, boolean stalls) {
+        return walk.of(pasid).mayAsk(fault, stalls);
+    }
+
+    /**
+     * Whether hardware makes a record of an access that ends so.
+     *
+     * @param pasid its PASID, or {@link dev.faultline.ring.FaultProducer#NO_PASID}
+     * @param fault as {@link TranslationFaultSink} is told it
+     * @return false where a guest says so
+     */
+    public boolean isRecorded(int pasid, long fault) {
+        return walk.of(pasid).isRecorded(fault);
+    }
+
     synchronized void add(Attachment attachment) {
         if (closed) {
             throw new IllegalStateException(this + " is closed");
@@ -306,7 +341,7 @@ public final class PageTable implements AutoCloseable {
      * @return the epoch that has to be waited for
      */
     long forget(long address, int size) {
-        int pasid = attachments.withPasid() ? Iotlb.ANY_PASID : TlbTag.NO_PASID;
+        int pasid = attachments.withPasid() || walk.everyPasid() ? Iotlb.ANY_PASID : TlbTag.NO_PASID;
         iommu.iotlb().invalidate(domain, pasid, address, size);
         long epoch = iommu.log().append(domain, Iotlb.ANY_PASID, address, size);
         for (PageTable child : nested) {

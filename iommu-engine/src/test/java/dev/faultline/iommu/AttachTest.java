@@ -330,7 +330,7 @@ class AttachTest {
         Random random = new Random(seed);
         try (Rig rig = Rig.open()) {
             Device device = rig.iommu.device(DeviceConfig.plain("d"));
-            Attachments attachments = new Attachments();
+            Attachments attachments = new Attachments(16);
             Map<Integer, Attachment> model = new HashMap<>();
             for (int i = 0; i < 20_000; i++) {
                 int pasid = random.nextInt(600) * 1031;

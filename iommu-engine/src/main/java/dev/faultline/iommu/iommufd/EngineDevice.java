@@ -9,7 +9,6 @@ import dev.faultline.ring.FaultProducer;
 import dev.faultline.ring.FaultQueue;
 import java.util.List;
 import java.util.Map;
-import java.util.OptionalLong;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
@@ -19,12 +18,6 @@ import org.jspecify.annotations.Nullable;
  * <p>Threads: any. Lifetime: its driver's.
  */
 public final class EngineDevice implements DriverDevice {
-    private static final int PAGING_FLAGS = NEST_PARENT | PASID;
-
-    /** What is told of the hardware: bits of a guest's addresses, and of physical ones. */
-    private static final HardwareInfo INFO = new HardwareInfo(
-            EngineDriver.VIOMMU_TYPE, (byte) 48, (byte) 0, (byte) 52, (byte) 0, (byte) 0, (byte) 0, (byte) 0, (byte) 0);
-
     private final EngineDriver driver;
     private final Device device;
 
@@ -54,7 +47,7 @@ public final class EngineDevice implements DriverDevice {
      * @throws IllegalStateException as {@link Device#virtualFunction}
      */
     public EngineDevice virtualFunction(DeviceConfig config) {
-        return new EngineDevice(driver, device.virtualFunction(config), true, new IsolationGroup());
+        return driver.added(new EngineDevice(driver, device.virtualFunction(config), true, new IsolationGroup()));
     }
 
     /**
@@ -128,96 +121,72 @@ public final class EngineDevice implements DriverDevice {
 
     @Override
     public HardwareInfo hardwareInfo(int type) throws ErrnoException {
-        if (type != HardwareInfo.DEFAULT && type != EngineDriver.VIOMMU_TYPE) {
-            throw EngineDriver.unknown("in_data_type", "0 or 0x464c");
-        }
-        return INFO;
+        return driver.architecture().hardwareInfo(type);
     }
 
     // ---- page tables ----
 
     @Override
     public PagingDomain paging(int flags, @Nullable UserData data, @Nullable FaultQueue faults) throws ErrnoException {
-        if ((flags & ~PAGING_FLAGS) != 0) {
-            throw EngineDriver.unknown("flags", "NEST_PARENT, FAULT_ID_VALID, PASID");
-        }
         if (data != null) {
-            throw EngineDriver.unknown("data_type", "0");
+            throw new ErrnoException(Errno.EOPNOTSUPP, "data_type", "0");
         }
-        return new EnginePaging(driver, faults);
+        return driver.architecture().paging(flags, faults);
     }
 
     @Override
     public NestedDomain nested(PagingDomain parent, int flags, UserData data, @Nullable FaultQueue faults)
             throws ErrnoException {
-        requireNestedFlags(flags);
-        return new EngineNested(driver, (EnginePaging) parent, null, data, faults);
-    }
-
-    static void requireNestedFlags(int flags) throws ErrnoException {
-        if ((flags & ~PASID) != 0) {
-            throw EngineDriver.unknown("flags", "FAULT_ID_VALID, PASID");
-        }
+        return driver.architecture().nested((EnginePaging) parent, flags, data, faults);
     }
 
     @Override
     public boolean hasViommus(int type) {
-        return type == EngineDriver.VIOMMU_TYPE;
+        return type == driver.architecture().guests().type();
     }
 
     @Override
     public VirtualIommu viommu(Viommu viommu, PagingDomain parent, @Nullable UserData data) throws ErrnoException {
-        if (data != null) {
-            throw new ErrnoException(Errno.EINVAL, "data_len", "0");
+        if (!(parent instanceof EnginePaging paging) || paging.driver() != driver) {
+            throw new ErrnoException(Errno.EINVAL, "hwpt_id", "a page table of the device's IOMMU");
         }
-        return new EngineViommu(driver, viommu, (EnginePaging) parent);
+        return driver.architecture().viommu(viommu, paging, data);
     }
 
     // ---- attachments ----
 
     @Override
     public void admit(Domain to, int pasid) throws ErrnoException {
-        if (to instanceof EngineNested nested) {
-            nested.requireAttachable();
-            EngineViommu viommu = nested.viommu();
-            if (viommu != null && viommu.virtualId(this).isEmpty()) {
-                throw new ErrnoException(Errno.ENOENT, "pt_id", "a page table whose vIOMMU knows the device");
-            }
-        }
-        if (to.table().queue() != null && device.config().faults() == FaultModel.TERMINATE) {
-            throw new ErrnoException(
-                    Errno.ENODEV, "pt_id", "a page table without fault queue, for the device asks for no pages");
-        }
+        driver.architecture().admit(this, to, pasid);
     }
 
     @Override
     public void attached(Domain to, int pasid) {
         var _ = attached.put(pasid, to);
+        driver.architecture().attached(this, to, pasid);
     }
 
     @Override
     public void detached(int pasid) {
         var _ = attached.remove(pasid);
+        driver.architecture().detached(this, pasid);
     }
 
-    /** The guest's page tables it is attached to through a guest's IOMMU. */
-    List<EngineNested> attachedThrough(EngineViommu viommu) {
-        return attached.values().stream()
-                .filter(domain -> domain instanceof EngineNested nested && viommu.equals(nested.viommu()))
-                .map(EngineNested.class::cast)
-                .distinct()
-                .toList();
+    /**
+     * What it is attached to, as a whole and by PASIDs.
+     *
+     * @return of one moment, each once
+     */
+    public List<Domain> attached() {
+        return attached.values().stream().distinct().toList();
     }
 
-    /** An access ended because an address could not be translated: an event for the guest that has the device. */
-    private void failed(int pasid, long address, int access, AccessResult why) {
-        Domain domain = attached.get(pasid == FaultProducer.NO_PASID ? 0 : pasid);
-        EngineViommu viommu = domain instanceof EngineNested nested ? nested.viommu() : null;
-        if (viommu != null) {
-            OptionalLong virtualId = viommu.virtualId(this);
-            if (virtualId.isPresent()) {
-                viommu.report(virtualId.getAsLong(), pasid, address, access, why);
-            }
+    /** An access ended because an address could not be translated. A PASID that is not attached is the whole device's affair. */
+    private void failed(int pasid, long address, int access, AccessResult why, long fault) {
+        Domain own = attached.get(pasid == FaultProducer.NO_PASID ? 0 : pasid);
+        Domain in = own == null ? attached.get(0) : own;
+        if (in != null) {
+            driver.architecture().failed(this, in, new Architecture.FailedAccess(pasid, address, access, why, fault));
         }
     }
 }

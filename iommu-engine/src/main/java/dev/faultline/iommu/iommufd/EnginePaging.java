@@ -7,31 +7,38 @@ import dev.faultline.ring.FaultQueue;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A second stage of VT-d that shows what a program maps.
+ * A page table of the engine's that shows what a program maps.
  *
  * <p>Threads: any.
  */
-final class EnginePaging implements PagingDomain {
+public class EnginePaging implements PagingDomain {
     private final EngineDriver driver;
     private final PageTable table;
 
-    EnginePaging(EngineDriver driver, @Nullable FaultQueue faults) {
+    /**
+     * Shows nothing yet.
+     *
+     * @param driver whose devices it is for
+     * @param format of the page table
+     * @param faults where faults of its devices go, or null
+     */
+    public EnginePaging(EngineDriver driver, TableFormat format, @Nullable FaultQueue faults) {
         this.driver = driver;
-        this.table = driver.iommu().pageTable(TableFormat.VTD_SECOND_4_LEVEL, faults);
+        this.table = driver.iommu().pageTable(format, faults);
     }
 
     @Override
-    public EngineDriver driver() {
+    public final EngineDriver driver() {
         return driver;
     }
 
     @Override
-    public PageTable table() {
+    public final PageTable table() {
         return table;
     }
 
     @Override
-    public AreaTable areas() {
+    public final AreaTable areas() {
         return table.areas();
     }
 

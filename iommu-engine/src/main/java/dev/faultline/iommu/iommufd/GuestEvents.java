@@ -52,7 +52,8 @@ public final class GuestEvents implements AutoCloseable {
         if (closing.isDone()) {
             throw new IommufdException(Errno.EBADF, "read", "fd", Integer.toString(fd), "one that is open");
         }
-        ByteBuffer got = ByteBuffer.wrap(program.read(fd, HEADER + EngineViommu.EVENT_BYTES))
+        ByteBuffer got = ByteBuffer.wrap(
+                        program.read(fd, HEADER + program.guests().eventBytes()))
                 .order(ByteOrder.nativeOrder());
         if (got.capacity() == 0) {
             return null;
@@ -61,12 +62,8 @@ public final class GuestEvents implements AutoCloseable {
         if (got.capacity() == HEADER) {
             return new Event(sequence, 0, -1, 0, null);
         }
-        return new Event(
-                sequence,
-                got.getLong(HEADER + 8),
-                got.getInt(HEADER + 4),
-                got.getLong(HEADER + 16),
-                AccessResult.values()[got.getInt(HEADER)]);
+        return program.guests()
+                .event(sequence, got.slice(HEADER, got.capacity() - HEADER).order(ByteOrder.nativeOrder()));
     }
 
     /**

@@ -4,6 +4,9 @@ import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.AreaResult;
 import dev.faultline.iommu.DeviceConfig;
 import dev.faultline.iommu.IommuConfig;
+import dev.faultline.iommu.StreamEntry;
+import dev.faultline.iommu.iommufd.smmuv3.Smmuv3;
+import dev.faultline.iommu.iommufd.vtd.Vtd;
 import dev.faultline.ring.FaultConsumer;
 import dev.faultline.ring.FaultGroup;
 import dev.faultline.ring.FaultHandler;
@@ -76,6 +79,11 @@ public final class Iommufd implements AutoCloseable {
      */
     public static Iommufd open(Driver driver) {
         return new Iommufd(driver, false);
+    }
+
+    /** How guests' IOMMUs are spoken to. */
+    GuestFormat guests() {
+        return driver instanceof EngineDriver engine ? engine.architecture().guests() : Vtd.GUESTS;
     }
 
     /**
@@ -479,6 +487,19 @@ public final class Iommufd implements AutoCloseable {
         }
 
         /**
+         * It is what a guest's SMMUv3 says of a device. Through a guest's IOMMU, with a driver that is one.
+         *
+         * @param entry the guest's stream table entry
+         * @return this
+         */
+        public PageTableBuilder streamEntry(StreamEntry entry) {
+            ByteBuffer words = ByteBuffer.allocate(16).order(ByteOrder.LITTLE_ENDIAN);
+            return data(
+                    Smmuv3.STREAM_ENTRY,
+                    words.putLong(entry.first()).putLong(entry.second()).array());
+        }
+
+        /**
          * It is described by data of a type that its driver knows.
          *
          * @param type of the data
@@ -545,12 +566,12 @@ public final class Iommufd implements AutoCloseable {
          * Makes a guest's IOMMU over this one.
          *
          * @param device which physical IOMMU it is on
-         * @return the guest's IOMMU, of the engine's type
+         * @return the guest's IOMMU, of the type of the driver's architecture
          */
         public GuestIommu guestIommu(Device device) {
             return new GuestIommu(run(
                     new Request("IOMMU_VIOMMU_ALLOC", 0x3b90, 40)
-                            .u32("type", 8, EngineDriver.VIOMMU_TYPE)
+                            .u32("type", 8, guests().type())
                             .u32("dev_id", 12, device.id())
                             .u32("hwpt_id", 16, id),
                     answer -> answer.u32(20)));
@@ -637,7 +658,7 @@ public final class Iommufd implements AutoCloseable {
          * @throws IommufdException EIO if the guest has no such device
          */
         public void invalidate(long virtualId, long address, long bytes) {
-            forget(virtualId, 0, address, (bytes + PAGE - 1) / PAGE);
+            forget(guests().forget(virtualId, address, (bytes + PAGE - 1) / PAGE));
         }
 
         /**
@@ -647,19 +668,18 @@ public final class Iommufd implements AutoCloseable {
          * @throws IommufdException EIO if the guest has no such device
          */
         public void invalidateAll(long virtualId) {
-            forget(virtualId, EngineViommu.ALL, 0, 0);
+            forget(guests().forgetAll(virtualId));
         }
 
-        private void forget(long virtualId, int flags, long address, long pages) {
+        private void forget(byte[] entries) {
             Request request = new Request("IOMMU_HWPT_INVALIDATE", 0x3b8d, 32)
                     .u32("hwpt_id", 4, id)
                     .u64("data_uptr", 8, Scratch.ADDRESS + Scratch.DATA)
-                    .u32("data_type", 16, EngineDriver.VIOMMU_TYPE)
-                    .u32("entry_len", 20, EngineViommu.ENTRY_BYTES)
-                    .u32("entry_num", 24, 1);
-            byte[] entry = EngineViommu.entry(flags, virtualId, address, pages);
+                    .u32("data_type", 16, guests().invalidationType())
+                    .u32("entry_len", 20, guests().invalidationBytes())
+                    .u32("entry_num", 24, entries.length / guests().invalidationBytes());
             synchronized (Iommufd.this) {
-                scratch.data(entry);
+                scratch.data(entries);
                 int _ = Iommufd.this.run(request, answer -> 0);
             }
         }
@@ -674,7 +694,7 @@ public final class Iommufd implements AutoCloseable {
             long both = runLong(
                     new Request("IOMMU_VEVENTQ_ALLOC", 0x3b93, 32)
                             .u32("viommu_id", 8, id)
-                            .u32("type", 12, EngineDriver.VIOMMU_TYPE)
+                            .u32("type", 12, guests().type())
                             .u32("veventq_depth", 16, depth),
                     answer -> (long) answer.u32(24) << Integer.SIZE | answer.u32(20));
             return new GuestEvents(Iommufd.this, (int) both, (int) (both >>> Integer.SIZE));

@@ -15,17 +15,25 @@ import dev.faultline.iommu.table.Translation.Step;
  */
 public final class NestedWalker extends Walk {
     private static final int PAGE_OFFSET_MASK = (1 << Translation.PAGE_SHIFT) - 1;
+    private static final int ENTRY_LG2 = 3;
 
     final PageFormat first;
     final Walker second;
     /** The root's address, as the second stage's input. */
     final long root;
 
+    private final Cuts cuts;
+
     /**
      * @throws IllegalArgumentException if {@code first} is no first stage, {@code second} no second stage, or the root is not
      *     aligned to its size
      */
     public NestedWalker(PageFormat first, long root, Walker second) {
+        this(first, root, second, new Cuts());
+    }
+
+    /** @param cuts is told of pages of the first stage that are kept in parts */
+    NestedWalker(PageFormat first, long root, Walker second, Cuts cuts) {
         if (first.stage() != 1) {
             throw new IllegalArgumentException("first=" + first.title() + ": allowed formats of a first stage");
         }
@@ -33,12 +41,14 @@ public final class NestedWalker extends Walk {
             throw new IllegalArgumentException(
                     "second=" + second.format.title() + ": allowed formats of a second stage");
         }
-        if ((root & PAGE_OFFSET_MASK) != 0 || !second.canonical(root)) {
-            throw new IllegalArgumentException("root=0x" + Long.toHexString(root)
-                    + ": allowed multiples of 4096 in the second stage's input, " + second.canonicalRule());
+        int rootBytes = Math.min(first.entries(first.topLevel) << ENTRY_LG2, PAGE_OFFSET_MASK + 1);
+        if ((root & (rootBytes - 1)) != 0 || !second.canonical(root)) {
+            throw new IllegalArgumentException("root=0x" + Long.toHexString(root) + ": allowed multiples of "
+                    + rootBytes + " in the second stage's input, " + second.canonicalRule());
         }
         this.first = first;
         this.root = root;
+        this.cuts = cuts;
         this.second = second;
     }
 
@@ -110,7 +120,11 @@ public final class NestedWalker extends Walk {
             return Translation.inSecondStage(
                     Translation.fault(WalkFault.NO_READ, 2, 0, Step.DATA, 0), Step.DATA, 0, between);
         }
-        int size = Math.min(format.leafSizeLg2(leaf, level, address), Translation.sizeLg2(host));
+        int whole = format.leafSizeLg2(leaf, level, address);
+        int size = Math.min(whole, Translation.sizeLg2(host));
+        if (size < whole) {
+            cuts.note(whole);
+        }
         return Translation.of(host, rights, size);
     }
 

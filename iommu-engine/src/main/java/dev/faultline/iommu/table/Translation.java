@@ -59,7 +59,13 @@ public final class Translation {
         /** A table's entry, by a read. */
         TABLE,
         /** A table's entry, by the write of an accessed or dirty mark. */
-        MARK;
+        MARK,
+        /**
+         * What says where a PASID's tables are, by a read. In the first stage it is the reason that tells: BEYOND_INPUT and NOT_PRESENT,
+         * there is none for the PASID; BLOCKED, accesses without PASID, or with this, are refused; RESERVED_BITS, it is not one; TABLE_READ,
+         * no memory is there.
+         */
+        CONTEXT;
 
         private static final Step[] ALL = values();
     }

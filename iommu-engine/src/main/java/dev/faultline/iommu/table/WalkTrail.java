@@ -76,6 +76,13 @@ public final class WalkTrail {
         return trail;
     }
 
+    /** A walk that never came to a table. */
+    static WalkTrail ended(long address, long fault) {
+        WalkTrail trail = new WalkTrail(address, "no tables");
+        trail.end = say(Translation.reason(fault));
+        return trail;
+    }
+
     public long address() {
         return address;
     }

@@ -12,6 +12,7 @@ import dev.faultline.iommu.AccessResult;
 import dev.faultline.iommu.Device;
 import dev.faultline.iommu.DeviceConfig;
 import dev.faultline.iommu.IommuConfig;
+import dev.faultline.iommu.iommufd.vtd.Vtd;
 import dev.faultline.ring.FaultProducer;
 import dev.faultline.ring.Result;
 import java.lang.foreign.MemorySegment;
@@ -23,8 +24,8 @@ import org.junit.jupiter.api.Test;
 class EngineDriverTest {
     private static final int PAGE = 4096;
     private static final int TYPE = EngineDriver.VIOMMU_TYPE;
-    private static final int ENTRY = EngineViommu.ENTRY_BYTES;
-    private static final int EVENT = 8 + EngineViommu.EVENT_BYTES;
+    private static final int ENTRY = Vtd.GUESTS.invalidationBytes();
+    private static final int EVENT = 8 + Vtd.GUESTS.eventBytes();
     private static final int VTD_ENTRY = 24;
     private static final long IOVA = 0x40_0000_0000L;
 

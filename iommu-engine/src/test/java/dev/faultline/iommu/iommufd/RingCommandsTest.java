@@ -13,6 +13,7 @@ import dev.faultline.iommu.AccessResult;
 import dev.faultline.iommu.Device;
 import dev.faultline.iommu.DeviceConfig;
 import dev.faultline.iommu.IommuConfig;
+import dev.faultline.iommu.iommufd.vtd.Vtd;
 import dev.faultline.ring.Accounting;
 import dev.faultline.ring.Answer;
 import dev.faultline.ring.CompletionHandler;
@@ -32,7 +33,7 @@ class RingCommandsTest {
     private static final int PAGE = 4096;
     private static final int TYPE = EngineDriver.VIOMMU_TYPE;
     private static final int CARD = 0x99;
-    private static final int ENTRY = EngineViommu.ENTRY_BYTES;
+    private static final int ENTRY = Vtd.GUESTS.invalidationBytes();
 
     /** Where the guest's memory is, as the second stage's input, and the pages of the arena that are in it. */
     private static final long IOVA = 0x40_0000_0000L;

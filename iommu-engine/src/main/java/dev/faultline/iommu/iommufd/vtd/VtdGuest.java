@@ -1,7 +1,18 @@
-package dev.faultline.iommu.iommufd;
+package dev.faultline.iommu.iommufd.vtd;
 
 import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.AccessResult;
+import dev.faultline.iommu.iommufd.Architecture;
+import dev.faultline.iommu.iommufd.Domain;
+import dev.faultline.iommu.iommufd.EngineDevice;
+import dev.faultline.iommu.iommufd.EngineDriver;
+import dev.faultline.iommu.iommufd.EnginePaging;
+import dev.faultline.iommu.iommufd.ErrnoException;
+import dev.faultline.iommu.iommufd.InvalidationEntries;
+import dev.faultline.iommu.iommufd.NestedDomain;
+import dev.faultline.iommu.iommufd.UserData;
+import dev.faultline.iommu.iommufd.Viommu;
+import dev.faultline.iommu.iommufd.VirtualIommu;
 import dev.faultline.ring.FaultProducer;
 import dev.faultline.ring.FaultQueue;
 import java.nio.ByteBuffer;
@@ -19,7 +30,7 @@ import org.jspecify.annotations.Nullable;
  * address in 8 and the pages in 8. An event has 32 bytes: why, as the number of an {@link AccessResult}; the PASID, or -1; the virtual
  * id in 8 bytes; the address in 8; what the access wanted; and 4 of zeros.
  */
-final class EngineViommu implements VirtualIommu {
+final class VtdGuest implements VirtualIommu {
     static final int ENTRY_BYTES = 32;
     static final int EVENT_BYTES = 32;
 
@@ -34,7 +45,7 @@ final class EngineViommu implements VirtualIommu {
     private final Viommu viommu;
     private final EnginePaging parent;
 
-    EngineViommu(EngineDriver driver, Viommu viommu, EnginePaging parent) {
+    VtdGuest(EngineDriver driver, Viommu viommu, EnginePaging parent) {
         this.driver = driver;
         this.viommu = viommu;
         this.parent = parent;
@@ -44,22 +55,10 @@ final class EngineViommu implements VirtualIommu {
         return viommu.virtualId(device);
     }
 
-    /** An invalidation, of every PASID. */
-    static byte[] entry(int flags, long virtualId, long address, long pages) {
-        byte[] entry = new byte[ENTRY_BYTES];
-        var _ = ByteBuffer.wrap(entry)
-                .order(ByteOrder.nativeOrder())
-                .putInt(0, flags)
-                .putLong(8, virtualId)
-                .putLong(16, address)
-                .putLong(24, pages);
-        return entry;
-    }
-
     @Override
     public NestedDomain nested(int flags, UserData data, @Nullable FaultQueue faults) throws ErrnoException {
-        EngineDevice.requireNestedFlags(flags);
-        return new EngineNested(driver, parent, this, data, faults);
+        Vtd.requireNestedFlags(flags);
+        return new VtdNested(driver, parent, this, data, faults);
     }
 
     @Override
@@ -87,21 +86,23 @@ final class EngineViommu implements VirtualIommu {
             throw new ErrnoException(Errno.EIO, "virt_id", "the virtual id of a device of this vIOMMU");
         }
         long wanted = (flags & ALL) != 0 ? -1 : pages;
-        for (EngineNested domain : device.attachedThrough(this)) {
-            EngineNested.forget(driver, domain.table(), (flags & PASID_VALID) != 0 ? pasid : -1, address, wanted);
+        for (Domain each : device.attached()) {
+            if (each instanceof VtdNested nested && nested.viommu() == this) {
+                VtdNested.forget(driver, nested.table(), (flags & PASID_VALID) != 0 ? pasid : -1, address, wanted);
+            }
         }
     }
 
     /** An access of the guest's device failed. */
-    void report(long virtualId, int pasid, long address, int access, AccessResult why) {
+    void report(long virtualId, Architecture.FailedAccess access) {
         byte[] event = new byte[EVENT_BYTES];
         var _ = ByteBuffer.wrap(event)
                 .order(ByteOrder.nativeOrder())
-                .putInt(0, why.ordinal())
-                .putInt(4, pasid == FaultProducer.NO_PASID ? -1 : pasid)
+                .putInt(0, access.why().ordinal())
+                .putInt(4, access.pasid() == FaultProducer.NO_PASID ? -1 : access.pasid())
                 .putLong(8, virtualId)
-                .putLong(16, address)
-                .putInt(24, access);
+                .putLong(16, access.address())
+                .putInt(24, access.wanted());
         try {
             viommu.report(EngineDriver.VIOMMU_TYPE, event);
         } catch (ErrnoException e) {

@@ -1,9 +1,15 @@
-package dev.faultline.iommu.iommufd;
+package dev.faultline.iommu.iommufd.vtd;
 
 import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.PageTable;
 import dev.faultline.iommu.QuiescenceTimeout;
 import dev.faultline.iommu.TableFormat;
+import dev.faultline.iommu.iommufd.EngineDriver;
+import dev.faultline.iommu.iommufd.EnginePaging;
+import dev.faultline.iommu.iommufd.ErrnoException;
+import dev.faultline.iommu.iommufd.InvalidationEntries;
+import dev.faultline.iommu.iommufd.NestedDomain;
+import dev.faultline.iommu.iommufd.UserData;
 import dev.faultline.ring.FaultQueue;
 import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
@@ -15,7 +21,7 @@ import org.jspecify.annotations.Nullable;
  * <p>Threads: any. Source: {@code iommu_hwpt_vtd_s1} and {@code iommu_hwpt_vtd_s1_invalidate} of {@code
  * include/uapi/linux/iommufd.h}, Linux 7.2.
  */
-final class EngineNested implements NestedDomain {
+final class VtdNested implements NestedDomain {
     private static final int DATA_BYTES = 24;
     private static final int ROOT = 8;
     private static final int WIDTH = 16;
@@ -31,19 +37,19 @@ final class EngineNested implements NestedDomain {
     private static final int ENTRY_LEAF = 1;
 
     private final EngineDriver driver;
-    private final @Nullable EngineViommu viommu;
+    private final @Nullable VtdGuest viommu;
     private final PageTable table;
     private final boolean attachable;
 
-    EngineNested(
+    VtdNested(
             EngineDriver driver,
             EnginePaging parent,
-            @Nullable EngineViommu viommu,
+            @Nullable VtdGuest viommu,
             UserData data,
             @Nullable FaultQueue faults)
             throws ErrnoException {
         if (data.type() != EngineDriver.VTD_S1) {
-            throw EngineDriver.unknown("data_type", "1, VT-d's first stage");
+            throw new ErrnoException(Errno.EOPNOTSUPP, "data_type", "1, VT-d's first stage");
         }
         ByteBuffer given = data.read(EngineDriver.VTD_S1, DATA_BYTES, DATA_BYTES);
         long root = given.getLong(ROOT) & -PAGE;
@@ -69,7 +75,7 @@ final class EngineNested implements NestedDomain {
 
     /** Through which guest's IOMMU it is nested. */
     @Nullable
-    EngineViommu viommu() {
+    VtdGuest viommu() {
         return viommu;
     }
 
