@@ -8,16 +8,25 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.faultline.iommu.Seeds;
 import dev.faultline.iommu.table.ArmLongDescriptors.Marks;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.nio.channels.FileChannel;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Two stages: what the first stage's tables say lies where the second puts it. */
 class NestedWalkTest {
+    @TempDir
+    Path folder;
+
     private static final long SMALL = 4096;
     private static final int GUEST_FRAMES = 1024;
     /** Where the guest's memory lies in the host's, page for page upside down, so that nothing is where it seems. */
@@ -158,6 +167,76 @@ class NestedWalkTest {
                     int both = rights[i] & secondRights[(int) (to[i] / SMALL)];
                     assertEquals(0, Translation.rights(word) & (READ | WRITE) & ~both);
                 }
+            }
+        }
+    }
+
+    /** Small pages over large ones and large over small, in every pairing: the size is the smaller one's, and no page too much. */
+    @ParameterizedTest
+    @MethodSource("pairs")
+    void composesPagesOfTwoSizes(PageFormat first, PageFormat second) throws IOException {
+        Random random = Seeds.random("NestedWalkTest sizes " + first.title() + " over " + second.title());
+        int regions = 8;
+        long large = 1L << 21;
+        long between = 1L << 30;
+        long hostBase = 1L << 38;
+        try (FileChannel file = FileChannel.open(
+                        folder.resolve("memory"),
+                        StandardOpenOption.CREATE_NEW,
+                        StandardOpenOption.READ,
+                        StandardOpenOption.WRITE);
+                Arena arena = Arena.ofConfined();
+                Guest guest = new Guest(first, second)) {
+            guest.host.physical.add(hostBase, file.map(FileChannel.MapMode.READ_WRITE, 0, regions * large, arena));
+            // The first stage: regions of 2 MiB of input, each one page or many; the second: the same of what lies
+            // between.
+            long[] to = new long[regions * 512];
+            int[] size = new int[regions * 512];
+            for (int region = 0; region < regions; region++) {
+                boolean whole = random.nextBoolean();
+                long target = between + random.nextInt(regions) * large;
+                for (int i = region * 512; i < region * 512 + 512; i++) {
+                    size[i] = whole ? 21 : 12;
+                    to[i] = whole ? target + i % 512 * SMALL : between + random.nextInt(to.length) * SMALL;
+                    if (!whole) {
+                        guest.tables.put(i * SMALL, 0, first.leaf(to[i], 0, READ | WRITE, false));
+                    }
+                }
+                if (whole) {
+                    guest.tables.put(region * large, 1, first.leaf(target, 1, READ | WRITE, false));
+                }
+            }
+            long[] hostOf = new long[to.length];
+            int[] hostSize = new int[to.length];
+            Taken taken = new Taken();
+            for (int region = 0; region < regions; region++) {
+                boolean whole = random.nextBoolean();
+                long target = hostBase + random.nextInt(regions) * large;
+                for (int i = region * 512; i < region * 512 + 512; i++) {
+                    hostSize[i] = whole ? 21 : 12;
+                    hostOf[i] = whole ? target + i % 512 * SMALL : hostBase + random.nextInt(to.length) * SMALL;
+                    if (!whole) {
+                        long at = between + i * SMALL;
+                        assertEquals(
+                                RadixTable.Outcome.DONE,
+                                guest.second.map(at, hostOf[i], 12, READ | WRITE, false, taken));
+                    }
+                }
+                if (whole) {
+                    assertEquals(
+                            RadixTable.Outcome.DONE,
+                            guest.second.map(between + region * large, target, 21, READ | WRITE, false, taken));
+                }
+            }
+            guest.start();
+            for (int n = 0; n < 20_000; n++) {
+                int i = random.nextInt(to.length);
+                long inside = random.nextInt(4096);
+                long word = guest.nested.walk(i * SMALL + inside, random.nextBoolean() ? WRITE : READ);
+                int middle = (int) ((to[i] - between) / SMALL);
+                int expected = Math.min(size[i], hostSize[middle]);
+                assertEquals(expected, Translation.sizeLg2(word));
+                assertEquals(hostOf[middle], Translation.page(word) & -SMALL);
             }
         }
     }
