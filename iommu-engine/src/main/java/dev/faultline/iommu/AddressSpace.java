@@ -221,14 +221,18 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
      * @param address where
      * @param into 4096 bytes or more; gets the content if a device wrote to the page
      * @return how it ended
-     * @throws IllegalArgumentException if the address is not canonical, or {@code into} is too small or read-only
+     * @throws IllegalArgumentException if the address is not canonical, or {@code into} is too small, or can not be written by this
+     *     thread
      * @throws QuiescenceTimeout if a thread has entered a device and does not step; the page is mapped as before
      */
     public Eviction evict(long address, MemorySegment into) {
         long at = pageOf(address);
-        if (into.byteSize() < Frames.BYTES || into.isReadOnly()) {
+        if (into.byteSize() < Frames.BYTES
+                || into.isReadOnly()
+                || !into.scope().isAlive()
+                || !into.isAccessibleBy(Thread.currentThread())) {
             throw new IllegalArgumentException(
-                    "into=" + into + ": allowed segments of 4096 bytes or more that can be written");
+                    "into=" + into + ": allowed segments of 4096 bytes or more that this thread can write");
         }
         refuseAreas(at, at);
         stations.mayWait();
@@ -369,7 +373,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
      * What is mapped as ranges. A range is shown in every page table; no page of it can be unmapped, protected or evicted by itself, and
      * no page mapped by itself lies in it.
      *
-     * @return always the same
+     * @return always the same; once this is closed, no page table shows it
      */
     public Areas areas() {
         return areas;
@@ -427,6 +431,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
                 }
                 Stations.pause(i);
             }
+            areas.leave(engine);
             engine.close();
             mapped.set(-table.mappedAlone());
             iommu.closed(this);

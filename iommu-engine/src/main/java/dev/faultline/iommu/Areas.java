@@ -202,6 +202,9 @@ public final class Areas {
     }
 
     private AreaResult checkMemory(Piece piece, int access) {
+        if (piece.offset < 0 || piece.bytes < 0 || piece.offset > piece.backing.bytes() - piece.bytes) {
+            return AreaResult.UNREACHABLE;
+        }
         if ((access & PageFaultLayout.PERM_WRITE) != 0 && !piece.backing.writable()) {
             return AreaResult.DENIED;
         }

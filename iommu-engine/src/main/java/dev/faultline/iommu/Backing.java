@@ -147,9 +147,26 @@ public abstract class Backing {
 
     /** Holds pages, first to last, until they are let go as often. */
     final synchronized AreaResult hold(long firstPage, long lastPage) {
-        long end = endOf(lastPage);
         List<Long> added = new ArrayList<>();
-        long at = startOf(firstPage);
+        AreaResult result = AreaResult.REFUSED;
+        try {
+            result = collect(startOf(firstPage), endOf(lastPage), added);
+        } finally {
+            if (result != AreaResult.DONE) {
+                added.forEach(pieces::remove);
+            }
+        }
+        if (result == AreaResult.DONE) {
+            reasons.add(new Range(firstPage, lastPage));
+            if (all != null && reasons.size() == 1) {
+                all.add(this);
+            }
+        }
+        return result;
+    }
+
+    private AreaResult collect(long first, long end, List<Long> added) {
+        long at = first;
         while (at < end) {
             Map.Entry<Long, MemorySegment> before = pieces.floorEntry(at);
             if (before != null && at - before.getKey() < before.getValue().byteSize()) {
@@ -160,15 +177,10 @@ public abstract class Backing {
             long wanted = (next == null || next > end ? end : next) - at;
             MemorySegment piece = piece(at);
             if (piece == null) {
-                added.forEach(pieces::remove);
                 return missing();
             }
             pieces.put(at, piece.byteSize() > wanted ? piece.asSlice(0, wanted) : piece);
             added.add(at);
-        }
-        reasons.add(new Range(firstPage, lastPage));
-        if (all != null && reasons.size() == 1) {
-            all.add(this);
         }
         return AreaResult.DONE;
     }

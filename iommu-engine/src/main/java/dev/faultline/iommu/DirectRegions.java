@@ -79,12 +79,19 @@ final class DirectRegions {
                     i.hasNext(); ) {
                 Map.Entry<ReservedRegion, Set<Object>> each = i.next();
                 if (each.getValue().remove(owner) && each.getValue().isEmpty()) {
-                    i.remove();
                     ReservedRegion region = each.getKey();
                     locking.unpin(region.first(), bytesOf(region));
                     List<Hidden> hidden = new ArrayList<>();
-                    var _ = areas.hide(region.first(), region.last(), hidden);
-                    gone.put(region, hidden);
+                    AreaResult result =
+                            areas.hide(region.first(), region.last(), hidden).result();
+                    if (result == AreaResult.DONE) {
+                        i.remove();
+                        gone.put(region, hidden);
+                    } else {
+                        // Somebody else has pinned it: it stays, for the next owner.
+                        log.warn("{} stays mapped: {}", region, result);
+                        var _ = locking.pin(region.first(), bytesOf(region), true);
+                    }
                 }
             }
         }

@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -48,6 +49,12 @@ final class EngineTable implements AreaTable {
     }
 
     private final Map<Area, Shown> shown = new ConcurrentHashMap<>();
+
+    /** Shared by those that show and hide areas, alone for who closes this. */
+    private final ReentrantReadWriteLock open = new ReentrantReadWriteLock();
+
+    /** Written with the lock, read with it. */
+    private boolean closed;
 
     EngineTable(Iommu iommu, PageFormat format, int domain, @Nullable FaultQueue queue, @Nullable AddressSpace space) {
         this.iommu = iommu;
@@ -92,6 +99,15 @@ final class EngineTable implements AreaTable {
 
     @Override
     public AreaResult show(Area area) {
+        open.readLock().lock();
+        try {
+            return closed ? AreaResult.REFUSED : showWhileOpen(area);
+        } finally {
+            open.readLock().unlock();
+        }
+    }
+
+    private AreaResult showWhileOpen(Area area) {
         Taken taken = new Taken();
         Shown now = new Shown();
         Shown before = shown.put(area, now);
@@ -139,6 +155,17 @@ final class EngineTable implements AreaTable {
 
     @Override
     public void hide(Area area) {
+        open.readLock().lock();
+        try {
+            if (!closed) {
+                hideWhileOpen(area);
+            }
+        } finally {
+            open.readLock().unlock();
+        }
+    }
+
+    private void hideWhileOpen(Area area) {
         Shown now = shown.get(area);
         if (now == null || now.hiddenAt != Shown.NOT_HIDDEN) {
             return;
@@ -242,6 +269,12 @@ final class EngineTable implements AreaTable {
 
     /** Forgets everything, and frees the tables and what they own. Nobody uses it any more. */
     void close() {
+        open.writeLock().lock();
+        try {
+            closed = true;
+        } finally {
+            open.writeLock().unlock();
+        }
         iommu.iotlb().invalidate(table.domain(), Iotlb.ANY_PASID, 0, Iotlb.EVERYTHING);
         iommu.walkCache().invalidate(table.domain(), 0, Iotlb.EVERYTHING);
         radix.shut();

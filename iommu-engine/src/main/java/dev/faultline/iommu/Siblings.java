@@ -353,14 +353,17 @@ final class Siblings {
     void join(EngineTable added) {
         boolean joined = false;
         try {
-            AreaResult result = add(added) ? areas.join(added) : AreaResult.NO_MEMORY;
+            AreaResult result = AreaResult.NO_MEMORY;
+            if (add(added)) {
+                // Only now: who maps something else from here on looks here, and takes it back.
+                requireTranslatable(added);
+                result = areas.join(added);
+            }
             while (result == AreaResult.TAKEN) {
                 // By a page that the first has no more: it is just being unmapped.
                 var _ = agree(added);
                 result = areas.join(added);
             }
-            // Only now: who maps something else from here on looks here, and takes it back.
-            requireTranslatable(added);
             joined = result == AreaResult.DONE;
             if (result == AreaResult.NO_MEMORY) {
                 throw iommu.frames().none("a page table");
