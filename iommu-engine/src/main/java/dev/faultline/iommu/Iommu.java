@@ -339,6 +339,40 @@ public final class Iommu implements AutoCloseable {
     }
 
     /**
+     * A Page Request message arrives from the wire. What a function sends for its own accesses comes by itself; this is for what others put on
+     * the wire in its name, or in nobody's.
+     *
+     * @param requester who it says it is from
+     * @param body header bytes 08h to 0Fh: 0 R, 1 W, 2 L, 11:3 index, 63:12 page
+     * @param pasid from its PASID prefix, or {@link dev.faultline.ring.FaultProducer#NO_PASID}
+     * @param execute the prefix's Execute Requested
+     * @param privileged the prefix's Privileged Mode Requested
+     * @return the body of the PRG Response that goes back at once, 40:32 index, 47:44 code, 63:48 the requester: INVALID where no device has the
+     *     requester id and the message is the last of its group; else 0. A device's own response comes to it as every other
+     * @throws IllegalArgumentException if {@code requester} or {@code pasid} is out of range
+     * @throws IllegalStateException if another thread has entered the device and does not step it within the limit
+     */
+    public long pageRequest(int requester, long body, int pasid, boolean execute, boolean privileged) {
+        Limits.inRange("requester", requester, 0, RequesterId.LARGEST);
+        PageRequest request = PageRequest.ofWire(body, pasid, execute, privileged);
+        Device from;
+        synchronized (this) {
+            requireOpen();
+            from = devices.stream()
+                    .filter(device -> device.requester() == requester)
+                    .findFirst()
+                    .orElse(null);
+        }
+        if (from != null) {
+            from.send(request);
+            return 0;
+        }
+        return pageRequests.answersStranger(request)
+                ? PageRequest.responseToWire(requester, request.index(), ResponseCode.INVALID)
+                : 0;
+    }
+
+    /**
      * Makes TLBs forget.
      *
      * @return the same for the life of this

@@ -264,7 +264,10 @@ final class PageRequestPort {
         }
         Attachment attachment = known == null ? attachments.get(pasid) : known;
         Lane lane = attachment == null ? null : attachment.lane;
-        if (attachment == null || lane == null || (known == null && !isCanonical(attachment, address))) {
+        if (attachment == null
+                || lane == null
+                || !queue.handsOn(access)
+                || (known == null && !isCanonical(attachment, address))) {
             refuse(pasid, index, last);
         } else if (!last) {
             if (!partial.add(pasid, index, address, access, length)) {

@@ -1,5 +1,10 @@
 package dev.faultline.iommu;
 
+import static dev.faultline.ffm.PageFaultLayout.PERM_EXEC;
+import static dev.faultline.ffm.PageFaultLayout.PERM_PRIV;
+import static dev.faultline.ffm.PageFaultLayout.PERM_READ;
+import static dev.faultline.ffm.PageFaultLayout.PERM_WRITE;
+
 import com.google.errorprone.annotations.CheckReturnValue;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -45,6 +50,12 @@ public final class PageRequestQueue {
 
     /** Written by any thread; read by a port when a group of several is whole. */
     private volatile boolean strict;
+
+    /** Written by any thread; read by a port when a request has a right that only PASIDs have. */
+    private volatile boolean vtd;
+
+    private final AtomicLong strangersAnswered = new AtomicLong();
+    private final AtomicLong strangersDropped = new AtomicLong();
 
     private final AtomicLong protocolErrors = new AtomicLong();
 
@@ -137,6 +148,51 @@ public final class PageRequestQueue {
      */
     public void strict(boolean now) {
         strict = now;
+    }
+
+    /**
+     * Whether requests are refused that Linux' driver of VT-d does not hand on: with privilege for reading or writing, and for executing with
+     * reading. The last of its group is answered INVALID, others are dropped; both are counted as {@link PageRequestCounters#unhandled}.
+     * Unless told so, they are handed on.
+     *
+     * @param now true from now on
+     */
+    public void vtdRights(boolean now) {
+        vtd = now;
+    }
+
+    /** Whether a request may be handed on, as far as its rights say. */
+    boolean handsOn(int access) {
+        if ((access & (PERM_EXEC | PERM_PRIV)) == 0 || !vtd) {
+            return true;
+        }
+        boolean privilegedData = (access & PERM_PRIV) != 0 && (access & (PERM_READ | PERM_WRITE)) != 0;
+        return !privilegedData && (access & (PERM_EXEC | PERM_READ)) != (PERM_EXEC | PERM_READ);
+    }
+
+    /**
+     * Messages from requester ids that no device has.
+     *
+     * @param answered were the last of their group, and answered INVALID
+     * @param dropped were others, or stop markers
+     */
+    public record Strangers(long answered, long dropped) {}
+
+    /**
+     * What became of messages from requester ids that no device has. They take no place in the queue and are nobody's groups.
+     *
+     * @return each message counted once
+     */
+    public Strangers strangers() {
+        return new Strangers(strangersAnswered.get(), strangersDropped.get());
+    }
+
+    /** A message of nobody's: whether it is answered. */
+    boolean answersStranger(PageRequest request) {
+        boolean answers =
+                request.last() && !PageRequest.isStopMarker(request.pasid(), request.access(), request.last());
+        (answers ? strangersAnswered : strangersDropped).incrementAndGet();
+        return answers;
     }
 
     /**

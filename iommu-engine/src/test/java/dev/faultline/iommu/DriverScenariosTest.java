@@ -1,11 +1,16 @@
 package dev.faultline.iommu;
 
+import static dev.faultline.ffm.PageFaultLayout.PERM_EXEC;
+import static dev.faultline.ffm.PageFaultLayout.PERM_PRIV;
 import static dev.faultline.ffm.PageFaultLayout.PERM_READ;
+import static dev.faultline.ffm.PageFaultLayout.PERM_WRITE;
 import static dev.faultline.iommu.PageRequestInterface.RESPONSE_FAILURE;
 import static dev.faultline.ring.FaultProducer.NO_PASID;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.faultline.ring.Accounting;
 import dev.faultline.ring.Answer;
 import dev.faultline.ring.FaultConsumer;
 import dev.faultline.ring.FaultQueue;
@@ -17,8 +22,7 @@ import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 /**
- * What the kernel's drivers do with page requests, and what a device may cost others. Sections P and Q. The engine's devices are
- * always somebody's, so that requests of nobody's (216) do not come up.
+ * What the kernel's drivers do with page requests, and what a device may cost others. Sections P and Q.
  */
 class DriverScenariosTest {
     private static final long BASE = 0x7000_0000L;
@@ -51,6 +55,73 @@ class DriverScenariosTest {
             rig.settle(device);
             assertEquals(Map.of(1L, AccessResult.NOT_CANONICAL), rig.results);
             assertEquals(0, rig.accounting().requests());
+            device.leave();
+        }
+    }
+
+    private static void assertWhole(Rig rig, PageRequestCounters sent) {
+        assertTrue(sent.balanced(), sent.toString());
+        Accounting groups = rig.accounting();
+        assertEquals(
+                groups.raised(), groups.answered() + groups.autoAnswered() + groups.dropped() + groups.outstanding());
+    }
+
+    @Test
+    void scenario215RightsThatVtdsDriverDoesNotHandOn() {
+        try (Rig rig = Rig.open()) {
+            rig.iommu.pageRequests().vtdRights(true);
+            Device device = rig.device(DeviceConfig.pri("d"));
+            device.attach(rig.space, 5);
+            int[] refused = {
+                PERM_PRIV | PERM_READ, PERM_PRIV | PERM_WRITE, PERM_EXEC | PERM_READ, PERM_EXEC | PERM_PRIV | PERM_READ
+            };
+            for (int i = 0; i < refused.length; i++) {
+                device.send(new PageRequest(5, 400 + i, BASE, refused[i], 0, false));
+                rig.settle(device);
+                assertEquals(i, device.counters().unknownAnswers(), "not the last: dropped");
+                device.send(new PageRequest(5, 400 + i, BASE, refused[i], 0, true));
+                rig.settle(device);
+                assertEquals(i + 1, device.counters().unknownAnswers(), "an answer to what it does not know of");
+            }
+            assertEquals(2L * refused.length, device.pageRequests().unhandled());
+            assertEquals(0, rig.accounting().raised());
+            device.send(new PageRequest(5, 404, BASE, PERM_EXEC | PERM_WRITE, 0, true));
+            device.send(new PageRequest(5, 405, BASE, PERM_READ | PERM_WRITE, 0, true));
+            rig.settle(device);
+            rig.take().forEach(group -> rig.answer(group, Answer.SUCCESS));
+            rig.settle(device);
+            assertEquals(2, rig.accounting().answered(), "all else is handed on");
+            rig.start(device, Access.EXECUTE, BASE, rig.bytes(8, 0), 5, 1);
+            rig.settle(device);
+            assertEquals(Map.of(1L, AccessResult.INVALID), rig.results, "the device's own access ends");
+            assertWhole(rig, device.pageRequests());
+            device.leave();
+        }
+    }
+
+    @Test
+    void scenario216ARequesterIdOfNobodys() {
+        try (Rig rig = Rig.open()) {
+            Device device = rig.device(DeviceConfig.pri("d").withRequester(0x100));
+            PageRequestQueue queue = rig.iommu.pageRequests();
+            long page = BASE | 7 << 3;
+            long last = page | 1 << 2;
+            long invalid = 0x777L << 48 | (long) ResponseCode.INVALID.wire() << 44 | 7L << 32;
+            assertEquals(invalid, rig.iommu.pageRequest(0x777, last | 1, NO_PASID, false, false));
+            assertEquals(invalid, rig.iommu.pageRequest(0x777, last | 3, 5, true, true));
+            assertEquals(0, rig.iommu.pageRequest(0x777, page | 1, NO_PASID, false, false), "not the last");
+            assertEquals(0, rig.iommu.pageRequest(0x777, last, 5, false, false), "a stop marker");
+            assertEquals(new PageRequestQueue.Strangers(2, 2), queue.strangers());
+            assertEquals(0, rig.accounting().raised());
+            assertEquals(0, device.pageRequests().sent());
+            assertThrows(IllegalArgumentException.class, () -> rig.iommu.pageRequest(1 << 16, last, 5, false, false));
+            assertEquals(0, rig.iommu.pageRequest(0x100, last | 1, NO_PASID, false, false), "a device's own");
+            rig.settle(device);
+            assertEquals(1, rig.take().size());
+            rig.answer(rig.seen.getFirst(), Answer.INVALID);
+            rig.settle(device);
+            assertEquals(new PageRequestQueue.Strangers(2, 2), queue.strangers());
+            assertWhole(rig, device.pageRequests());
             device.leave();
         }
     }

@@ -49,6 +49,7 @@ public final class Vtd implements Architecture {
      */
     public Vtd(EngineDriver driver) {
         this.driver = driver;
+        driver.iommu().pageRequests().vtdRights(true);
     }
 
     @Override
