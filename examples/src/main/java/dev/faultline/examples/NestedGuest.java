@@ -4,9 +4,16 @@ import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.Access;
 import dev.faultline.iommu.AccessResult;
 import dev.faultline.iommu.DeviceConfig;
+import dev.faultline.iommu.iommufd.GuestDevice;
 import dev.faultline.iommu.iommufd.GuestEvents;
+import dev.faultline.iommu.iommufd.GuestIommu;
 import dev.faultline.iommu.iommufd.Iommufd;
 import dev.faultline.iommu.iommufd.IommufdException;
+import dev.faultline.iommu.iommufd.UserAddressSpace;
+import dev.faultline.iommu.iommufd.UserAttachment;
+import dev.faultline.iommu.iommufd.UserDevice;
+import dev.faultline.iommu.iommufd.UserFaultQueue;
+import dev.faultline.iommu.iommufd.UserPageTable;
 import dev.faultline.ring.Answer;
 import dev.faultline.ring.FaultConsumer;
 import dev.faultline.ring.FaultGroup;
@@ -39,12 +46,12 @@ public final class NestedGuest {
 
     private final StringBuilder told = new StringBuilder();
     private final Guest guest;
-    private final Iommufd.GuestIommu iommu;
-    private final Iommufd.Device card;
+    private final GuestIommu iommu;
+    private final UserDevice card;
     private final FaultConsumer faults;
     private int handled;
 
-    private NestedGuest(Guest guest, Iommufd.GuestIommu iommu, Iommufd.Device card, FaultConsumer faults) {
+    private NestedGuest(Guest guest, GuestIommu iommu, UserDevice card, FaultConsumer faults) {
         this.guest = guest;
         this.iommu = iommu;
         this.card = card;
@@ -181,19 +188,19 @@ public final class NestedGuest {
     static String run() {
         try (Arena arena = Arena.ofConfined();
                 Iommufd iommufd = Iommufd.open();
-                Iommufd.Device card = iommufd.device(DeviceConfig.pri("card"));
-                Iommufd.AddressSpace space = iommufd.addressSpace();
-                Iommufd.PageTable parent = space.pageTable(card).nestParent().make();
-                Iommufd.GuestIommu iommu = parent.guestIommu(card);
-                Iommufd.GuestDevice known = iommu.device(card, CARD);
+                UserDevice card = iommufd.device(DeviceConfig.pri("card"));
+                UserAddressSpace space = iommufd.addressSpace();
+                UserPageTable parent = space.pageTable(card).nestParent().make();
+                GuestIommu iommu = parent.guestIommu(card);
+                GuestDevice known = iommu.device(card, CARD);
                 GuestEvents events = iommu.events(16);
-                Iommufd.FaultQueue queue = iommufd.faultQueue();
+                UserFaultQueue queue = iommufd.faultQueue();
                 FaultConsumer faults = queue.consumer();
-                Iommufd.PageTable asking =
+                UserPageTable asking =
                         iommu.nested(card).firstStage(Guest.ROOT).faults(queue).make();
-                Iommufd.PageTable silent =
+                UserPageTable silent =
                         iommu.nested(card).firstStage(Guest.ROOT).make();
-                Iommufd.Attachment attached = card.attach(asking)) {
+                UserAttachment attached = card.attach(asking)) {
             Guest guest = new Guest(arena.allocate((long) GUEST_PAGES * PAGE, PAGE));
             space.map(0, guest.memory);
             NestedGuest story = new NestedGuest(guest, iommu, card, faults);

@@ -17,8 +17,8 @@ public final class GuestEvents implements AutoCloseable {
     private final Iommufd program;
     private final int id;
     private final int fd;
-    private final Iommufd.Once closing = new Iommufd.Once();
-    private final Iommufd.Once destroying = new Iommufd.Once();
+    private final Once closing = new Once();
+    private final Once destroying = new Once();
 
     GuestEvents(Iommufd program, int id, int fd) {
         this.program = program;

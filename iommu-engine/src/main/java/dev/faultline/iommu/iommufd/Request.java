@@ -16,6 +16,11 @@ final class Request {
     private final int bytes;
     private final Map<String, Field> fields = new LinkedHashMap<>();
 
+    /** What a field points to. */
+    private byte[] data = {};
+
+    private int pointerAt;
+
     Request(String command, int number, int bytes) {
         this.command = command;
         this.number = number;
@@ -33,16 +38,19 @@ final class Request {
         return this;
     }
 
+    /** A field that points to data; null without data. */
+    Request pointer(String field, int at, byte[] to) {
+        data = to;
+        pointerAt = at;
+        return u64(field, at, 0);
+    }
+
     String command() {
         return command;
     }
 
     int number() {
         return number;
-    }
-
-    int bytes() {
-        return bytes;
     }
 
     /** Puts it where a program's structure is. */
@@ -54,6 +62,10 @@ final class Request {
             } else {
                 scratch.put64(field.at, field.value);
             }
+        }
+        if (data.length > 0) {
+            scratch.data(data);
+            scratch.put64(pointerAt, scratch.address() + Scratch.DATA);
         }
     }
 

@@ -5,22 +5,30 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
 /**
- * Where {@link Iommufd} has its structures: a page of the process it is.
+ * Where a command of an {@link Iommufd} has its structure, and what that points to: a page of the process it is.
  *
- * <p>Threads: one at a time.
+ * <p>Threads: one at a time. Lifetime: the program's.
  */
 final class Scratch {
-    static final long ADDRESS = 0x1_0000L;
+    /** Where the first one lies; others behind. */
+    static final long FIRST_ADDRESS = 0x1_0000L;
 
     /** What a structure points to. */
     static final int DATA = 2048;
 
-    private static final int BYTES = 4096;
+    static final int BYTES = 4096;
 
+    private final long address;
     private final MemorySegment memory = MemorySegment.ofArray(new long[BYTES / Long.BYTES]);
 
-    Scratch(UserMemory of) {
-        of.map(ADDRESS, memory, true);
+    Scratch(UserMemory of, long address) {
+        this.address = address;
+        of.map(address, memory, true);
+    }
+
+    /** Where the structure is. */
+    long address() {
+        return address;
     }
 
     void clear(int bytes) {

@@ -25,7 +25,7 @@ class GuestIommuTest {
         ram.set(ValueLayout.JAVA_LONG, 3 * PAGE + 8L * number, (long) page * PAGE | 7);
     }
 
-    private static long read(Iommufd.Device device, long address) {
+    private static long read(UserDevice device, long address) {
         long[] value = new long[1];
         device.engine().read(address, MemorySegment.ofArray(value));
         return value[0];
@@ -92,7 +92,7 @@ class GuestIommuTest {
             assertEquals(
                     Errno.EBUSY,
                     assertThrows(IommufdException.class, events::close).errno());
-            Iommufd.FaultQueue stranger = iommufd.faultQueue();
+            UserFaultQueue stranger = iommufd.faultQueue();
             assertEquals(events.fd(), stranger.fd(), "the number is used again");
             assertEquals(
                     Errno.EBUSY,
