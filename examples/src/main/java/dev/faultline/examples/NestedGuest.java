@@ -198,8 +198,7 @@ public final class NestedGuest {
                 FaultConsumer faults = queue.consumer();
                 UserPageTable asking =
                         iommu.nested(card).firstStage(Guest.ROOT).faults(queue).make();
-                UserPageTable silent =
-                        iommu.nested(card).firstStage(Guest.ROOT).make();
+                UserPageTable silent = iommu.nested(card).firstStage(Guest.ROOT).make();
                 UserAttachment attached = card.attach(asking)) {
             Guest guest = new Guest(arena.allocate((long) GUEST_PAGES * PAGE, PAGE));
             space.map(0, guest.memory);

@@ -50,6 +50,7 @@ abstract class ConsumerLane extends PaddedBefore {
     private final int mostReads;
     private final int answerWords;
     private final int allocation;
+    private final boolean attends;
 
     /** Reads that are posted and have not been completed, as this side sees it. */
     private int reads;
@@ -70,8 +71,9 @@ abstract class ConsumerLane extends PaddedBefore {
     /** For each slot what the read that is owed was posted with. */
     private final long[] owedUserData;
 
-    private ConsumerLane(Lane lane) {
+    private ConsumerLane(Lane lane, boolean attends) {
         this.lane = lane;
+        this.attends = attends;
         this.gate = lane.gate;
         this.memory = lane.memory.asReadOnly();
         this.layout = LaneLayout.readFrom(memory);
@@ -88,8 +90,13 @@ abstract class ConsumerLane extends PaddedBefore {
                 lane.memory, layout.submissionsOffset(), layout.submissionWords(), memory, LaneLayout.TAKEN_OFFSET);
     }
 
-    static ConsumerLane of(Lane lane) {
-        return new Alone(lane);
+    /**
+     * The consumer's side of a lane.
+     *
+     * @param attends whether what it submits runs the lane's attendant, if there is one
+     */
+    static ConsumerLane of(Lane lane, boolean attends) {
+        return new Alone(lane, attends);
     }
 
     // ---- submissions ----
@@ -260,6 +267,9 @@ abstract class ConsumerLane extends PaddedBefore {
         if (n > 0) {
             submissions.publish();
             gate.signal();
+            if (attends) {
+                gate.attended();
+            }
         }
         return n;
     }
@@ -363,8 +373,8 @@ abstract class ConsumerLane extends PaddedBefore {
         long after0, after1, after2, after3, after4, after5, after6, after7;
         long after8, after9, after10, after11, after12, after13, after14, after15;
 
-        Alone(Lane lane) {
-            super(lane);
+        Alone(Lane lane, boolean attends) {
+            super(lane, attends);
         }
     }
 }

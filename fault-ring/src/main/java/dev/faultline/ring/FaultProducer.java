@@ -127,6 +127,14 @@ public interface FaultProducer extends AutoCloseable {
     int revoke(LongPredicate tags, AutoAnswer why);
 
     /**
+     * For a producer that nobody steps: has something run whenever the queue's consumer has submitted reads or answers for it, which is to
+     * {@link #enter} and {@link #poll}, if nobody else is inside. The queue's file-like door does not call it: who writes there tells devices himself.
+     *
+     * @param attendant run by the thread that submits, maybe inside its {@code poll}; does not wait
+     */
+    void attend(Runnable attendant);
+
+    /**
      * How many groups may be open at once.
      *
      * @return the allocation this producer was made with

@@ -472,6 +472,7 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
     /** An answer from a thread that is not the consumer's. */
     void answerFromOutside(int cookie, int code) {
         gate.request(() -> answerHere(cookie, code, 0));
+        gate.attended();
     }
 
     /** An answer of the consumer for which the ring has no room; what it has published before is taken before. */
@@ -722,6 +723,12 @@ abstract class Lane extends PaddedBefore implements FaultProducer {
     /** What has to be done on a lane that nobody steps: take answers, give waiting groups to reads, answer what is overdue. */
     void lookAfter() {
         gate.visit(lookingAfter);
+    }
+
+    @Override
+    public void attend(Runnable attendant) {
+        Arguments.notNull("attendant", attendant, "a Runnable");
+        gate.attend(attendant);
     }
 
     private void lookAfterInside() {

@@ -35,6 +35,9 @@ final class LaneGate {
     /** Of the thread that has entered; whoever has news for it signals it. A stale null costs nothing: it is not asleep yet. */
     private volatile @Nullable Wakeup wakeup;
 
+    /** For a lane that nobody steps. A stale null is as if the submission came before. */
+    private volatile @Nullable Runnable attendant;
+
     /**
      * An open gate.
      *
@@ -177,6 +180,19 @@ final class LaneGate {
             } finally {
                 inside.set(null);
             }
+        }
+    }
+
+    /** Has something run after each submission, by whoever submits. Written before the lane's producer is used; null for nothing. */
+    void attend(Runnable now) {
+        attendant = now;
+    }
+
+    /** Lets the attendant run, after the caller has published what it is to find. */
+    void attended() {
+        Runnable now = attendant;
+        if (now != null) {
+            now.run();
         }
     }
 

@@ -462,7 +462,7 @@ abstract class RingConsumer extends PaddedBefore implements FaultConsumer {
             if (lane == null || isJoined(lane) || !lane.hold()) {
                 continue;
             }
-            ConsumerLane joined = ConsumerLane.of(lane);
+            ConsumerLane joined = ConsumerLane.of(lane, confined);
             lanes = Arrays.copyOf(lanes, lanes.length + 1);
             lanes[lanes.length - 1] = joined;
             @Nullable ConsumerLane[] numbered = byNumber.clone();

@@ -657,6 +657,11 @@ public final class Device implements AutoCloseable {
         });
     }
 
+    /** {@link #perform} without waiting. */
+    void post(Runnable act) {
+        gate.post(act);
+    }
+
     /** Runs something as the thread inside. */
     void perform(Runnable act) {
         gate.perform(act);

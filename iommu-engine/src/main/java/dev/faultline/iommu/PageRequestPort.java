@@ -123,6 +123,9 @@ final class PageRequestPort {
                     "groupPages=" + config.groupPages() + ": allowed 1 to the fault queue's largestGroup=" + largest);
         }
         Lane lane = new Lane(to, laneGroups);
+        if (reporter != null) {
+            lane.producer.attend(reporter::attend);
+        }
         if (!lane.producer.enter()) {
             lane.producer.close();
             throw new IllegalStateException("the new lane of device " + device + " is in use by somebody else");

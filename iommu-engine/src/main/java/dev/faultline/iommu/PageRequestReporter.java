@@ -69,7 +69,8 @@ public final class PageRequestReporter {
     }
 
     /**
-     * Tells the sink the answers that were given. Without it they are told with the next report.
+     * Tells the sink the answers that were given by the file-like door of a queue. Without it they are told with the next report. Answers by
+     * ring are told when they are submitted, by the thread that does so.
      *
      * @throws IllegalStateException if a thread has entered the device and does not step it
      */
@@ -84,6 +85,13 @@ public final class PageRequestReporter {
      */
     public int openGroups() {
         return openGroups.get();
+    }
+
+    /** A queue's consumer has submitted something: nobody steps such a device. Does not wait. */
+    void attend() {
+        if (openGroups.get() > 0) {
+            device.post(this::takeAnswersInside);
+        }
     }
 
     private void takeAnswersInside() {

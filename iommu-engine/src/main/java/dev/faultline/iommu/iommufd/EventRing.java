@@ -12,16 +12,16 @@ import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * The events of a vEVENTQ on a ring. An event is a group there: its index is the sequence number, its device the vEVENTQ's id, and each
  * request has 8 bytes of it for an address, and how many of them count for what is wanted. The header of lost events is a group of one
  * request with no bytes. An answer, whatever it says, makes room for another event.
  *
- * <p>Threads: any; an event is put on the ring by the thread that reports it. Ownership: who makes it closes it; it holds the vEVENTQ and
- * keeps the context open. Events are delivered and lost as on the descriptor: those the ring has no room for wait in the vEVENTQ. Those
- * that came before there was a read, or room, go on with the next event, or with {@link #deliver}, which whoever posts or answers late
- * calls.
+ * <p>Threads: any; an event is put on the ring by the thread that reports it, or that submits the read or the answer that it waited for.
+ * Ownership: who makes it closes it; it holds the vEVENTQ and keeps the context open. Errors: {@link ErrnoException} of {@link
+ * SystemCalls#events}. Events are delivered and lost as on the descriptor: those the ring has no room for wait in the vEVENTQ.
  */
 public final class EventRing implements AutoCloseable {
     private static final int RECORD_BYTES = Long.BYTES;
@@ -34,9 +34,17 @@ public final class EventRing implements AutoCloseable {
     private final FaultProducer producer;
     private final int unread;
 
-    // Under this, by the thread that has entered the producer.
+    /** How often it was asked to deliver while somebody does. */
+    private final AtomicInteger asked = new AtomicInteger();
+
+    /** Of the thread that delivers. */
     private int onRing;
-    private boolean closed;
+
+    /** Written by who closes; a stale false is as if the event came before. */
+    private volatile boolean closed;
+
+    /** Under this: who closes first does it. */
+    private boolean closing;
 
     private EventRing(Context context, EventQueue queue, FaultQueue ring, int unread) {
         this.context = context;
@@ -44,6 +52,7 @@ public final class EventRing implements AutoCloseable {
         this.unread = unread;
         AnswerSink answers = this::answered;
         this.producer = ring.producer(unread, answers);
+        this.producer.attend(this::deliver);
     }
 
     static EventRing of(Context context, EventQueue queue, FaultQueue ring, int unread) throws ErrnoException {
@@ -66,8 +75,19 @@ public final class EventRing implements AutoCloseable {
         onRing--;
     }
 
-    /** Puts events on the ring that waited for room, and lets those on it find reads: for whoever cannot wait for the next event. */
-    public synchronized void deliver() {
+    /** Puts events on the ring, and lets those on it find reads. Whoever comes while another does it leaves that to him, and does not wait. */
+    void deliver() {
+        if (asked.getAndIncrement() > 0) {
+            return;
+        }
+        int seen = 1;
+        do {
+            deliverHere();
+            seen = asked.addAndGet(-seen);
+        } while (seen > 0);
+    }
+
+    private void deliverHere() {
         if (closed || !producer.enter()) {
             return;
         }
@@ -144,11 +164,12 @@ public final class EventRing implements AutoCloseable {
     @Override
     public void close() {
         synchronized (this) {
-            if (closed) {
+            if (closing) {
                 return;
             }
-            closed = true;
+            closing = true;
         }
+        closed = true;
         queue.giveBack();
         producer.close();
         context.objects().unuse(queue);

@@ -135,7 +135,8 @@ public final class Iommufd implements AutoCloseable {
      * @return the device, attached to nothing
      */
     public UserDevice bind(DriverDevice device) {
-        UserDevice bound = new UserDevice(this, refusedAs("bind", () -> calls.context(fd).bind(device, true)));
+        UserDevice bound =
+                new UserDevice(this, refusedAs("bind", () -> calls.context(fd).bind(device, true)));
         devices.add(bound);
         return bound;
     }

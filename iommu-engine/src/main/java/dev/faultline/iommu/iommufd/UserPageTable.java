@@ -42,12 +42,14 @@ public final class UserPageTable implements AutoCloseable {
      * @return the guest's IOMMU, of the type of the driver's architecture
      */
     public GuestIommu guestIommu(UserDevice device) {
-        return new GuestIommu(program, program.run(
-                new Request("IOMMU_VIOMMU_ALLOC", 0x3b90, 40)
-                        .u32("type", 8, program.guests().type())
-                        .u32("dev_id", 12, device.id())
-                        .u32("hwpt_id", 16, id),
-                answer -> answer.u32(20)));
+        return new GuestIommu(
+                program,
+                program.run(
+                        new Request("IOMMU_VIOMMU_ALLOC", 0x3b90, 40)
+                                .u32("type", 8, program.guests().type())
+                                .u32("dev_id", 12, device.id())
+                                .u32("hwpt_id", 16, id),
+                        answer -> answer.u32(20)));
     }
 
     /** Destroys it. Doing it again does nothing. */

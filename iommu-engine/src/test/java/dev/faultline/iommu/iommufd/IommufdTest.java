@@ -51,7 +51,9 @@ class IommufdTest {
             assertArrayEquals(read, ram.asSlice(PAGE - 2, 4).toArray(ValueLayout.JAVA_BYTE));
             assertEquals(2L * PAGE, space.unmap(at, 2L * PAGE));
             assertThrows(
-                    AccessFault.class, () -> nic.engine().read(at, MemorySegment.ofArray(new byte[1])), "nothing is there");
+                    AccessFault.class,
+                    () -> nic.engine().read(at, MemorySegment.ofArray(new byte[1])),
+                    "nothing is there");
         }
     }
 

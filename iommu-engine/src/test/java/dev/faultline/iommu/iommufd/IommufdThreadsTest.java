@@ -47,7 +47,8 @@ class IommufdThreadsTest {
         UserFaultQueue faults = iommufd.faultQueue();
         FaultConsumer consumer = faults.consumer();
         UserPageTable[] tables = {
-            space.pageTable(nic).faults(faults).make(), space.pageTable(nic).faults(faults).make()
+            space.pageTable(nic).faults(faults).make(),
+            space.pageTable(nic).faults(faults).make()
         };
         AtomicReference<@Nullable Throwable> failed = new AtomicReference<>();
         UserAttachment[] attached = {nic.attach(tables[0])};
@@ -95,8 +96,7 @@ class IommufdThreadsTest {
         assertEquals(Result.OK, consumer.post(1, 8));
         while (!stop.get()) {
             ended[0] = null;
-            assertEquals(
-                    Result.OK, device.start(Access.WRITE, FAULTING, one, 0, 1, FaultProducer.NO_PASID, 1));
+            assertEquals(Result.OK, device.start(Access.WRITE, FAULTING, one, 0, 1, FaultProducer.NO_PASID, 1));
             while (device.poll((tag, result) -> ended[0] = result) == 0) {
                 boolean moved = device.step();
                 moved |= consumer.poll(

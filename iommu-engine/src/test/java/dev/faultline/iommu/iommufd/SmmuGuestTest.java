@@ -147,12 +147,7 @@ class SmmuGuestTest {
     }
 
     private AccessResult access(
-            Device device,
-            FaultConsumer consumer,
-            Iommufd.GuestIommu iommu,
-            Access access,
-            long address,
-            long[] value) {
+            Device device, FaultConsumer consumer, GuestIommu iommu, Access access, long address, long[] value) {
         assertEquals(Result.OK, device.start(access, address, MemorySegment.ofArray(value), 0, Long.BYTES, PASID, 1));
         AccessResult[] ended = new AccessResult[1];
         while (device.poll((tag, result) -> ended[0] = result) == 0) {
@@ -162,7 +157,7 @@ class SmmuGuestTest {
         return ended[0];
     }
 
-    private void handle(FaultConsumer consumer, Iommufd.GuestIommu iommu, FaultGroup group) {
+    private void handle(FaultConsumer consumer, GuestIommu iommu, FaultGroup group) {
         assertEquals(CARD, iommu.virtualId(group.device()).orElseThrow());
         assertEquals(PASID, group.pasid(0));
         assertEquals(Result.OK, consumer.answerAndRepost(group.cookie(), mend(group.address(0))));
@@ -200,7 +195,7 @@ class SmmuGuestTest {
         }
     }
 
-    private static long read(Iommufd.Device card, long address) {
+    private static long read(UserDevice card, long address) {
         long[] value = new long[1];
         card.engine().read(address, MemorySegment.ofArray(value), PASID);
         return value[0];
