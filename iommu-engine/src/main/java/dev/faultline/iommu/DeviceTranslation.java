@@ -1,5 +1,6 @@
 package dev.faultline.iommu;
 
+import dev.faultline.iommu.table.NestedWalker;
 import dev.faultline.iommu.table.PlainWalk;
 import dev.faultline.iommu.table.Translation;
 import dev.faultline.iommu.table.Walk;
@@ -22,6 +23,9 @@ final class DeviceTranslation implements InvalidationLog.Reader {
     private static final int FEW_ATTACHMENTS = 16;
 
     private static final long NOT_SEEN = -1;
+
+    /** Last tables of guests that are remembered, a power of two. */
+    private static final int GUEST_TABLES = 64;
 
     private final Iotlb iotlb;
     private final WalkCache walkCache;
@@ -48,6 +52,14 @@ final class DeviceTranslation implements InvalidationLog.Reader {
     private long lastReached;
     /** The walker's departures before a whole walk that came to that table: while they are the same, a fault found there is one. */
     private long lastDepartures = NOT_SEEN;
+
+    /** Last tables of first stages, by the range they are for; each is good while the IOTLB's sequence is what it was before the walk that came there. */
+    private final @Nullable NestedWalker[] guestWalkers = new @Nullable NestedWalker[GUEST_TABLES];
+
+    private final long[] guestRegions = new long[GUEST_TABLES];
+    private final long[] guestSequences = new long[GUEST_TABLES];
+    private final long[] guestTables = new long[GUEST_TABLES];
+    private final NestedWalker.LastTable lastOfGuest = new NestedWalker.LastTable();
 
     DeviceTranslation(Iommu iommu, int tlbEntries, Attachments attachments, CounterWords counters) {
         this.iotlb = iommu.iotlb();
@@ -154,7 +166,7 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         }
         if (fresh) {
             counters.add(CounterWords.WALKS, 1);
-            return walk(table.domain(), walk.of(pasid), address, needed);
+            return walk(table, walk.of(pasid), address, needed);
         }
         // What a second stage translates is the same for every PASID.
         long tag = TlbTag.of(table.domain(), table.knowsPasids() ? pasid : TlbTag.NO_PASID);
@@ -167,7 +179,7 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         counters.add(CounterWords.WALKS, 1);
         long sequence = iotlb.sequence();
         // Where its tables are is looked for after the sequence was read: who changes that invalidates after it.
-        translation = walk(table.domain(), walk.of(pasid), address, needed);
+        translation = walk(table, walk.of(pasid), address, needed);
         if (!Translation.isFault(translation)) {
             boolean _ = iotlb.insert(tag, address, translation, sequence);
         }
@@ -175,10 +187,47 @@ final class DeviceTranslation implements InvalidationLog.Reader {
     }
 
     /** A walk from the last table, if it is known where that is. */
-    private long walk(int domain, Walk walk, long address, int needed) {
-        if (!(walk instanceof Walker walker)) {
-            return walk.walk(address, needed);
+    private long walk(PageTable table, Walk walk, long address, int needed) {
+        if (walk instanceof Walker walker) {
+            return walk(table.domain(), walker, address, needed);
         }
+        PageTable parent = table.parent();
+        return walk instanceof NestedWalker nested && parent != null
+                ? walk(parent.domain(), nested, address, needed)
+                : walk.walk(address, needed);
+    }
+
+    /**
+     * A walk of two stages from the last table of the first, if it is known where that lies in the host's memory and nothing was invalidated since: the guest's
+     * tables, and where the second stage has them, change before an invalidation begins.
+     */
+    private long walk(int parentDomain, NestedWalker nested, long address, int needed) {
+        long sequence = iotlb.sequence();
+        long region = address >>> nested.lastTableShift();
+        int at = (int) region & (GUEST_TABLES - 1);
+        if (guestWalkers[at] != nested || guestRegions[at] != region || guestSequences[at] != sequence) {
+            long translation = nested.walk(address, needed, lastOfGuest);
+            long reached = lastOfGuest.take();
+            if (reached != 0) {
+                guestWalkers[at] = nested;
+                guestRegions[at] = region;
+                guestSequences[at] = sequence;
+                guestTables[at] = reached;
+            }
+            return translation;
+        }
+        long reached = guestTables[at];
+        long leaf = nested.leafFrom(reached, address, needed);
+        if (leaf != 0) {
+            long host = walk(parentDomain, nested.second(), nested.between(leaf, address), needed);
+            if (!Translation.isFault(host)) {
+                return nested.composed(reached, leaf, address, host);
+            }
+        }
+        return nested.walk(address, needed);
+    }
+
+    private long walk(int domain, Walker walker, long address, int needed) {
         int shift = walker.lastTableShift();
         if (walker != lastWalker || obeyed != lastEpoch || (address ^ lastAddress) >>> shift != 0) {
             int size = shift - Translation.PAGE_SHIFT;

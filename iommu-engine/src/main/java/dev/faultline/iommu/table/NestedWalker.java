@@ -5,6 +5,7 @@ import static dev.faultline.iommu.table.Translation.ALL_RIGHTS;
 import static dev.faultline.iommu.table.Translation.ALL_WRITE;
 
 import dev.faultline.iommu.table.Translation.Step;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The walk through two stages: a first stage whose tables lie at addresses that the second translates.
@@ -23,6 +24,7 @@ public final class NestedWalker extends Walk {
     final long root;
 
     private final Cuts cuts;
+    private final long grantsAll;
 
     /**
      * @throws IllegalArgumentException if {@code first} is no first stage, {@code second} no second stage, or the root is not
@@ -50,10 +52,33 @@ public final class NestedWalker extends Walk {
         this.root = root;
         this.cuts = cuts;
         this.second = second;
+        this.grantsAll = first.leaf(0, 0, Translation.RIGHTS, false);
+    }
+
+    /** Where a walk came to the last table of the first stage. Its user's alone. */
+    public static final class LastTable {
+        /** In the host's memory, and in the low bits the rights that the tables above it leave; 0 if no walk came there. */
+        private long reached;
+
+        /** What {@link #leafFrom} takes, and nothing from now on. */
+        public long take() {
+            long taken = reached;
+            reached = 0;
+            return taken;
+        }
     }
 
     @Override
     public long walk(long address, int needed) {
+        return walk(address, needed, null);
+    }
+
+    /**
+     * The same, and where its last table is.
+     *
+     * @param last filled where the walk comes to a table of level 0
+     */
+    public long walk(long address, int needed, @Nullable LastTable last) {
         PageFormat format = first;
         if (!format.canonical(address)) {
             return Translation.fault(WalkFault.BEYOND_INPUT, 1, format.topLevel, Step.DATA, 0);
@@ -70,6 +95,9 @@ public final class NestedWalker extends Walk {
                 return Translation.reason(host) == WalkFault.PAGE_OUTSIDE
                         ? Translation.fault(WalkFault.TABLE_READ, 1, level, Step.TABLE, at)
                         : Translation.inSecondStage(host, Step.TABLE, level, at);
+            }
+            if (level == 0 && last != null) {
+                last.reached = Translation.page(host) | (format.rights(grantsAll, all, any) & ALL_RIGHTS);
             }
             long slot = Translation.page(host) | (at & PAGE_OFFSET_MASK);
             long entry = memory.entry(slot);
@@ -108,13 +136,62 @@ public final class NestedWalker extends Walk {
         }
     }
 
-    private long data(long leaf, int level, int granted, long address, int needed) {
+    /**
+     * The leaf in a table that a walk came to, if the rest of the walk needs nothing of the tables above it.
+     *
+     * @param reached what {@link LastTable} said
+     * @return the entry; 0 if it is none, refuses the access, or has to be marked: then the whole walk says what becomes of it
+     */
+    public long leafFrom(long reached, long address, int needed) {
         PageFormat format = first;
-        long between = format.leafAddress(leaf, level) | (address & ((1L << format.shift(level)) - 1));
+        long entry = second.memory.entry(format.slot(Translation.page(reached), address, 0));
+        if (format.classify(entry, 0) != LEAF || format.refusesUnaccessed(entry)) {
+            return 0;
+        }
+        int rights = Translation.rights(reached) & format.rights(entry, -1, 0);
+        boolean granted = (rights & needed) == needed && rights != 0;
+        return granted && format.marked(entry, 0, true, (needed & ALL_WRITE) != 0) == entry ? entry : 0;
+    }
+
+    /** What a leaf that {@link #leafFrom} gave makes of the address: an input of the second stage. */
+    public long between(long leaf, long address) {
+        return first.leafAddress(leaf, 0) | (address & PAGE_OFFSET_MASK);
+    }
+
+    /**
+     * What both stages say together.
+     *
+     * @param reached what {@link #leafFrom} was given
+     * @param leaf what it gave
+     * @param host the second stage's translation of {@link #between}
+     * @return a translation, or a fault if no right is left
+     */
+    public long composed(long reached, long leaf, long address, long host) {
+        int granted = Translation.rights(reached) & first.rights(leaf, -1, 0);
+        return composed(leaf, 0, granted, address, between(leaf, address), host);
+    }
+
+    /** The second stage by itself. */
+    public Walker second() {
+        return second;
+    }
+
+    /** log2 of the bytes that a table of level 0 of the first stage is for. */
+    public int lastTableShift() {
+        return first.shift(1);
+    }
+
+    private long data(long leaf, int level, int granted, long address, int needed) {
+        long between = first.leafAddress(leaf, level) | (address & ((1L << first.shift(level)) - 1));
         long host = second.walk(between, needed);
         if (host < 0) {
             return Translation.inSecondStage(host, Step.DATA, 0, between);
         }
+        return composed(leaf, level, granted, address, between, host);
+    }
+
+    private long composed(long leaf, int level, int granted, long address, long between, long host) {
+        PageFormat format = first;
         int rights = (format.writesUnmarked(leaf) ? granted : granted & ~ALL_WRITE) & Translation.rights(host);
         if (rights == 0) {
             return Translation.inSecondStage(
