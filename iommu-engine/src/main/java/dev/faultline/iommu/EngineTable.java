@@ -36,6 +36,7 @@ final class EngineTable implements AreaTable {
     private final RadixTable radix;
     private final PageTable table;
     private final Frames frames;
+    private final DirtyMarks dirty;
 
     /** What is shown of an area, or was and may be used still. All but the last belongs to who shows or hides the area. */
     private static final class Shown {
@@ -66,6 +67,7 @@ final class EngineTable implements AreaTable {
         }
         this.radix = made;
         this.table = PageTable.paging(iommu, domain, this, queue, space);
+        this.dirty = new DirtyMarks(iommu, radix, table);
     }
 
     RadixTable radix() {
@@ -74,6 +76,10 @@ final class EngineTable implements AreaTable {
 
     PageTable table() {
         return table;
+    }
+
+    DirtyMarks dirty() {
+        return dirty;
     }
 
     PageFormat format() {
@@ -180,6 +186,7 @@ final class EngineTable implements AreaTable {
             }
             freeLater(taken);
         }
+        dirty.forget(first, last);
         // At least the epochs of all this.
         now.hiddenAt = iommu.log().epoch();
     }

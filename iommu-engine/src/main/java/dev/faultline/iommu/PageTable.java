@@ -168,6 +168,19 @@ public final class PageTable implements AutoCloseable {
     }
 
     /**
+     * What devices have written to through it.
+     *
+     * @return always the same
+     * @throws IllegalStateException if it is not {@link Kind#PAGING}, or an address space's, which keeps account of its pages itself
+     */
+    public DirtyMarks dirty() {
+        if (engine == null || space != null) {
+            throw new IllegalStateException("kind=" + kind + ": allowed PAGING, of no address space");
+        }
+        return engine.dirty();
+    }
+
+    /**
      * What it is nested in.
      *
      * @return null unless it is {@link Kind#NESTED}

@@ -28,8 +28,13 @@ final class DirtyCommands {
         DirtyTracking tracking = required(table);
         boolean enable = (call.u32(4) & ENABLE) != 0;
         if (enable) {
-            for (Area area : table.ioas().areas().all()) {
-                tracking.read(area, area.first(), area.last(), true, (first, bytes) -> {});
+            DirtyTracking.Reading reading = tracking.read(true);
+            try {
+                for (Area area : table.ioas().areas().all()) {
+                    reading.read(area, area.first(), area.last(), (first, bytes) -> {});
+                }
+            } finally {
+                reading.end();
             }
         }
         tracking.track(enable);
@@ -56,11 +61,17 @@ final class DirtyCommands {
         call.context().process().allocations().take("a bitmap");
         Bitmap bitmap = new Bitmap(call.memory(), iova, last, Long.numberOfTrailingZeros(pageSize), call.u64(40));
         boolean clear = (call.u32(8) & NO_CLEAR) == 0;
-        // Up to the first hole, which is not told.
-        var _ = areas.visit(iova, length, (area, from, to) -> {
-            tracking.read(area, from, to, clear, bitmap::set);
-            return AreaResult.DONE;
-        });
+        DirtyTracking.Reading reading = tracking.read(clear);
+        try {
+            // Up to the first hole, which is not told.
+            var _ = areas.visit(iova, length, (area, from, to) -> {
+                reading.read(area, from, to, bitmap::set);
+                return AreaResult.DONE;
+            });
+        } finally {
+            // Not within: devices are waited for.
+            reading.end();
+        }
     }
 
     private static void requireAligned(long first, long last, long mask, String field) throws ErrnoException {

@@ -27,14 +27,32 @@ public interface DirtyTracking {
      */
     void track(boolean on);
 
+    /** One look at marks. Threads: one. */
+    @FunctionalInterface
+    interface Reading {
+        /**
+         * Tells of what was written to in a part of an area. Waits for nobody.
+         *
+         * @param area one that is shown
+         * @param first the first address
+         * @param last the last one
+         * @param sink is told, in no particular order
+         */
+        void read(Area area, long first, long last, Sink sink);
+
+        /**
+         * When it returns, the next write to what was told is noticed again, if it was to be cleared.
+         *
+         * @throws dev.faultline.iommu.QuiescenceTimeout if a thread does not step its device: then what was told is told again
+         */
+        default void end() {}
+    }
+
     /**
-     * Tells of what was written to in a part of an area.
+     * Begins to read marks.
      *
-     * @param area one that is shown
-     * @param first the first address
-     * @param last the last one
-     * @param clear whether it counts as clean then
-     * @param sink is told, in the order of addresses
+     * @param clear whether what is told counts as clean then
+     * @return to be ended, also where reading failed
      */
-    void read(Area area, long first, long last, boolean clear, Sink sink);
+    Reading read(boolean clear);
 }

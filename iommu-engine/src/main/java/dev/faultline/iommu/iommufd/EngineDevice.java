@@ -105,7 +105,7 @@ public final class EngineDevice implements DriverDevice {
 
     @Override
     public boolean tracksDirty() {
-        return false;
+        return true;
     }
 
     /** Virtual functions use their physical one's page request interface; a failure of one would stop all. */

@@ -11,6 +11,7 @@ public final class Leaf {
     long physical;
     int rights;
     boolean ofRange;
+    boolean dirty;
 
     /** Where the page begins. */
     public long address() {
@@ -34,6 +35,11 @@ public final class Leaf {
     /** Whether it is part of a range, and not mapped by itself. */
     public boolean isOfRange() {
         return ofRange;
+    }
+
+    /** Whether it is marked as written to. */
+    public boolean dirty() {
+        return dirty;
     }
 
     /** As it was mapped with. */

@@ -763,6 +763,7 @@ public final class RadixTable {
             into.physical = format.leafAddress(entry, level);
             into.rights = format.rightsOf(entry);
             into.ofRange = PageFormat.isOfRange(entry);
+            into.dirty = format.dirty(entry);
             return true;
         } finally {
             visits.leave(visit);

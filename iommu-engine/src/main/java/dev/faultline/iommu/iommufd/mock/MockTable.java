@@ -77,7 +77,11 @@ final class MockTable implements AreaTable, DirtyTracking {
     }
 
     @Override
-    public synchronized void read(Area area, long first, long last, boolean clear, Sink sink) {
+    public Reading read(boolean clear) {
+        return (area, first, last, sink) -> read(area, first, last, clear, sink);
+    }
+
+    private synchronized void read(Area area, long first, long last, boolean clear, Sink sink) {
         long at = pageStart(area, first);
         while (true) {
             Long mark = written.ceiling(at);

@@ -103,11 +103,15 @@ public final class Smmuv3 implements Architecture {
 
     @Override
     public EnginePaging paging(int flags, @Nullable FaultQueue faults) throws ErrnoException {
-        return switch (flags) {
-            case DriverDevice.NEST_PARENT -> parent();
-            case 0, DriverDevice.PASID -> new EnginePaging(driver, TableFormat.ARM_4K_STAGE_1, faults);
-            default -> throw new ErrnoException(Errno.EOPNOTSUPP, "flags", "FAULT_ID_VALID, and NEST_PARENT or PASID");
-        };
+        boolean tracksDirty = (flags & DriverDevice.DIRTY_TRACKING) != 0;
+        if (flags == DriverDevice.NEST_PARENT) {
+            return parent();
+        }
+        if ((flags & ~(DriverDevice.DIRTY_TRACKING | DriverDevice.PASID)) != 0) {
+            throw new ErrnoException(
+                    Errno.EOPNOTSUPP, "flags", "NEST_PARENT, or FAULT_ID_VALID, DIRTY_TRACKING, PASID");
+        }
+        return new EnginePaging(driver, TableFormat.ARM_4K_STAGE_1, faults, tracksDirty);
     }
 
     private StreamParent parent() throws ErrnoException {

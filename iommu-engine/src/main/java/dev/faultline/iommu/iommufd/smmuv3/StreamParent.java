@@ -17,7 +17,7 @@ final class StreamParent extends EnginePaging {
     private final Set<StreamDomain> nested = ConcurrentHashMap.newKeySet();
 
     StreamParent(Smmuv3 smmu, EngineDriver driver, int vmid) {
-        super(driver, TableFormat.ARM_4K_STAGE_2, null);
+        super(driver, TableFormat.ARM_4K_STAGE_2, null, false);
         this.smmu = smmu;
         this.vmid = vmid;
     }

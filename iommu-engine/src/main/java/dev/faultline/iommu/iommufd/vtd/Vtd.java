@@ -34,7 +34,7 @@ public final class Vtd implements Architecture {
     /** How guests' IOMMUs are spoken to, see {@code docs/iommufd.md}. */
     public static final GuestFormat GUESTS = new Guests();
 
-    private static final int PAGING_FLAGS = DriverDevice.NEST_PARENT | DriverDevice.PASID;
+    private static final int PAGING_FLAGS = DriverDevice.NEST_PARENT | DriverDevice.DIRTY_TRACKING | DriverDevice.PASID;
 
     /** What is told of the hardware: bits of a guest's addresses, and of physical ones. */
     private static final HardwareInfo INFO = new HardwareInfo(
@@ -63,9 +63,10 @@ public final class Vtd implements Architecture {
     @Override
     public EnginePaging paging(int flags, @Nullable FaultQueue faults) throws ErrnoException {
         if ((flags & ~PAGING_FLAGS) != 0) {
-            throw new ErrnoException(Errno.EOPNOTSUPP, "flags", "NEST_PARENT, FAULT_ID_VALID, PASID");
+            throw new ErrnoException(Errno.EOPNOTSUPP, "flags", "NEST_PARENT, DIRTY_TRACKING, FAULT_ID_VALID, PASID");
         }
-        return new EnginePaging(driver, TableFormat.VTD_SECOND_4_LEVEL, faults);
+        return new EnginePaging(
+                driver, TableFormat.VTD_SECOND_4_LEVEL, faults, (flags & DriverDevice.DIRTY_TRACKING) != 0);
     }
 
     @Override
