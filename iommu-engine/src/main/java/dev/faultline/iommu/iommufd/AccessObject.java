@@ -14,6 +14,9 @@ import org.jspecify.annotations.Nullable;
  * and closes it.
  *
  * <p>Threads: any. Its lock is held while it reads, writes, pins and unpins, and not while its user is told to let go.
+ *
+ * <p>Ownership: whoever makes it closes it, once; what it has pinned is unpinned then. Units: bytes of an address space. Errors: {@link
+ * ErrnoException}. Source: {@code drivers/iommu/iommufd/device.c}, Linux 7.2: {@code iommufd_access}.
  */
 public final class AccessObject extends IommufdObject {
     private record Place(Ioas ioas, SoftwareAccess access) {}

@@ -7,6 +7,8 @@ import dev.faultline.iommu.AreaResult;
  * The error numbers of what an address space refuses.
  *
  * <p>Threads: stateless.
+ *
+ * <p>Immutable. Errors: its results are the kernel's error numbers. Source: {@code drivers/iommu/iommufd/io_pagetable.c}, Linux 7.2.
  */
 public final class AreaErrno {
     private AreaErrno() {}

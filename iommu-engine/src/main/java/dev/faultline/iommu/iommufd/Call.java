@@ -15,6 +15,9 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Threads: the one that runs the command. Lifetime: until the command returns; then everything it looked up is let go. Offsets are
  * those of the kernel's structure, in bytes.
+ *
+ * <p>Ownership: what it hands out stays its own. Errors: {@link ErrnoException} of what the program gave, never of its memory alone.
+ * Source: {@code struct iommufd_ucmd} of {@code drivers/iommu/iommufd/iommufd_private.h}, Linux 7.2.
  */
 public final class Call {
     private final Context context;

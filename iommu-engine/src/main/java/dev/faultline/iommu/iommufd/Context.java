@@ -11,6 +11,8 @@ import java.util.concurrent.atomic.AtomicInteger;
  *
  * <p>Threads: any. Lifetime: it is open while a descriptor of it, of a fault queue or of an event queue is, or a bound device keeps it
  * so; then everything left in it is destroyed.
+ *
+ * <p>Ownership: the process that opened it. Errors: {@link ErrnoException}. Source: {@code drivers/iommu/iommufd/main.c}, Linux 7.2.
  */
 public final class Context {
     private static final int EVERY_EVENT =

@@ -6,6 +6,9 @@ import dev.faultline.iommu.Area;
  * The marks that a page table keeps of what was written to. The kernel's {@code iommu_dirty_ops}.
  *
  * <p>Threads: any.
+ *
+ * <p>Lifetime: its page table's. Units: bytes. Errors: none; what is not shown has no marks. Source: {@code struct iommu_dirty_ops} of
+ * {@code include/linux/iommu.h}, Linux 7.2.
  */
 public interface DirtyTracking {
     /** Is told what was written to. */

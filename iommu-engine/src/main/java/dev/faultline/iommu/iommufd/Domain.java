@@ -6,6 +6,9 @@ import dev.faultline.iommu.PageTable;
  * A page table as its driver made it: the kernel's {@code iommu_domain}.
  *
  * <p>Threads: any. Ownership: whoever asked the driver for it closes it, after everything is detached.
+ *
+ * <p>Errors: none; what can be refused is refused when it is made. Source: {@code struct iommu_domain} of {@code include/linux/iommu.h},
+ * Linux 7.2.
  */
 public sealed interface Domain permits PagingDomain, NestedDomain {
     /**

@@ -7,6 +7,8 @@ import java.util.Optional;
  * The driver of an IOMMU: what {@code /dev/iommu} asks of it. The kernel's {@code iommu_ops} of a kind of IOMMU.
  *
  * <p>Threads: any. Ownership: whoever makes it closes it, after the processes that use it.
+ *
+ * <p>Errors: those of its devices. Source: {@code struct iommu_ops} of {@code include/linux/iommu.h}, Linux 7.2.
  */
 public interface Driver extends AutoCloseable {
     /**

@@ -12,6 +12,9 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Threads: any; whatever changes how it is attached comes from one thread at a time. Ownership: whoever makes it closes it, after it
  * is unbound.
+ *
+ * <p>Units: PASIDs are numbers below {@link #pasids}. Errors: {@link ErrnoException}, whose number the program gets; nothing else may be
+ * thrown. Source: {@code struct iommu_ops} and {@code struct iommu_domain_ops} of {@code include/linux/iommu.h}, Linux 7.2.
  */
 public interface DriverDevice {
     /** A request for a page table. */

@@ -7,6 +7,9 @@ import org.jspecify.annotations.Nullable;
  * What a descriptor that a driver has made refers to. It can be closed and duplicated; reading, writing and polling say nothing.
  *
  * <p>Threads: any. Lifetime: until its last descriptor is closed and no command uses it.
+ *
+ * <p>Ownership: the process's descriptors. Errors: {@link ErrnoException}. Source: the access file of {@code
+ * drivers/iommu/iommufd/selftest.c}, Linux 7.2.
  */
 public abstract class DriverFile extends OpenFile {
     /** What can still fail once there is a number. */

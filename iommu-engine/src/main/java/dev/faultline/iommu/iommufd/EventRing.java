@@ -22,6 +22,9 @@ import java.util.concurrent.atomic.AtomicInteger;
  * <p>Threads: any; an event is put on the ring by the thread that reports it, or that submits the read or the answer that it waited for.
  * Ownership: who makes it closes it; it holds the vEVENTQ and keeps the context open. Errors: {@link ErrnoException} of {@link
  * SystemCalls#events}. Events are delivered and lost as on the descriptor: those the ring has no room for wait in the vEVENTQ.
+ *
+ * <p>Units: bytes of an event. Source: events as {@code drivers/iommu/iommufd/eventq.c}, Linux 7.2, lists them; rings are not the
+ * kernel's.
  */
 public final class EventRing implements AutoCloseable {
     private static final int RECORD_BYTES = Long.BYTES;

@@ -10,6 +10,9 @@ import org.jspecify.annotations.Nullable;
  * Events of a guest's IOMMU: the kernel's vEVENTQ with its descriptor.
  *
  * <p>Threads: any. Ownership: closed before the guest's IOMMU.
+ *
+ * <p>Units: bytes. Errors: {@link IommufdException}. Source: {@code drivers/iommu/iommufd/eventq.c}, Linux 7.2; the event's bytes are
+ * those of {@code docs/iommufd.md}.
  */
 public final class GuestEvents implements AutoCloseable {
     private static final int HEADER = 8;

@@ -6,6 +6,9 @@ import java.util.Arrays;
  * What a driver tells a program of its hardware.
  *
  * <p>Immutable.
+ *
+ * <p>Threads: any. Units: bytes, in the machine's order. Errors: none. Source: {@code struct iommu_hw_info} of {@code
+ * include/uapi/linux/iommufd.h}, Linux 7.2.
  */
 public final class HardwareInfo {
     /** The driver's own type, if the program does not name one. */

@@ -13,6 +13,9 @@ import org.jspecify.annotations.Nullable;
  * mapped in the nesting parent's address space.
  *
  * <p>Threads: any. It holds its vIOMMU; a driver may have it held by another queue. Source: {@code viommu.c}, Linux 7.2.
+ *
+ * <p>Lifetime: until it is destroyed; what it has pinned stays till then. Units: bytes of the parent's address space. Errors: {@link
+ * ErrnoException}.
  */
 public final class HwQueue extends IommufdObject {
     private static final long PAGE = Areas.PAGE_BYTES;

@@ -2,6 +2,7 @@ package dev.faultline.iommu.iommufd;
 
 import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.OutOfFrames;
+import dev.faultline.iommu.QuiescenceTimeout;
 import dev.faultline.ring.FaultQueue;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -76,6 +77,8 @@ final class HwptCommands {
         allocations.take("a page table");
         try {
             return by.make();
+        } catch (QuiescenceTimeout e) {
+            throw e;
         } catch (OutOfFrames | IllegalStateException e) {
             throw new ErrnoException(Errno.ENOMEM);
         }

@@ -10,6 +10,9 @@ import java.nio.ByteOrder;
  * A program's array of invalidations: the kernel's {@code iommu_user_data_array}.
  *
  * <p>Threads: the one that runs the command. Lifetime: the command.
+ *
+ * <p>Ownership: the command's. Units: bytes, entries. Errors: {@link ErrnoException} of an entry that can not be read, or has another
+ * type or length. Source: {@code struct iommu_user_data_array} of {@code include/linux/iommu.h}, Linux 7.2.
  */
 public final class InvalidationEntries {
     private final UserMemory memory;

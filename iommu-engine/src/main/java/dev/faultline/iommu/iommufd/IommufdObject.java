@@ -6,6 +6,8 @@ package dev.faultline.iommu.iommufd;
  * <p>Threads: any. Lifetime: from its id being set aside until nobody holds it and it is destroyed. Its two counts are the {@link
  * ObjectTable}'s: users, which are the table itself, other objects, open descriptors, attachments and commands under way; and those
  * among them that are only passing, which a removal by a driver waits for.
+ *
+ * <p>Errors: none of its own. Source: {@code struct iommufd_object} of {@code include/linux/iommufd.h}, Linux 7.2.
  */
 public abstract sealed class IommufdObject
         permits Ioas,

@@ -27,6 +27,8 @@ import org.jspecify.annotations.Nullable;
  * <p>Threads: any; one change at a time, which is under its lock, taken after an address space's, and waits a bounded time for threads that
  * step its devices. Ownership: a driver makes it with its first device; its devices stay in it. Lifetime: its devices'. Source: {@code
  * drivers/iommu/iommu.c} and {@code drivers/iommu/iommufd/device.c}, Linux 7.2.
+ *
+ * <p>Errors: {@link ErrnoException} where a program asks for the change.
  */
 public final class IsolationGroup {
     /** Stands for devices as a whole. */

@@ -10,6 +10,8 @@ import java.nio.ByteOrder;
  *
  * <p>Threads: one at a time. It may make several. Errors: {@link IommufdException} by {@link #make}. Source: {@code struct
  * iommu_hwpt_alloc} of {@code include/uapi/linux/iommufd.h}, Linux 7.2.
+ *
+ * <p>Ownership: what it makes is the caller's.
  */
 public final class PageTableBuilder {
     private static final int FAULT_ID_VALID = 1 << 2;

@@ -3,7 +3,13 @@ package dev.faultline.iommu.iommufd;
 import dev.faultline.iommu.AreaTable;
 import org.jspecify.annotations.Nullable;
 
-/** A page table that shows what an address space maps. */
+/**
+ * A page table that shows what an address space maps.
+ *
+ * <p>Threads: any. Ownership and lifetime: as {@link Domain} says; it joins its address space before a
+ * device is attached, and leaves it after. Units: bytes. Errors: {@link dev.faultline.iommu.AreaResult} of what joins. Source: {@code IOMMU_DOMAIN_UNMANAGED} of {@code
+ * include/linux/iommu.h}, Linux 7.2.
+ */
 public non-sealed interface PagingDomain extends Domain {
     /**
      * What joins the address space.

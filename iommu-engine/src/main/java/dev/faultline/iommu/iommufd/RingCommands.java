@@ -15,6 +15,9 @@ import java.lang.foreign.ValueLayout;
  * negative error number; of an invalidation see {@link #INVALIDATE}.
  *
  * <p>Threads: that of the ring's producer, which is the one that steps the device.
+ *
+ * <p>Ownership: the context's whose queue it is. Units: bytes, pages of 4096. Errors: negative error numbers as values. Source: the
+ * commands are those of {@code include/uapi/linux/iommufd.h}, Linux 7.2; rings are not the kernel's.
  */
 public final class RingCommands implements CommandHandler {
     /** {@code IOMMU_IOAS_MAP}, 40 bytes, at a fixed address. Completed with 0. */

@@ -11,6 +11,9 @@ import java.nio.ByteOrder;
  *
  * <p>Threads: any. Lifetime: the command that brought it.
  *
+ * <p>Ownership: the program's memory. Units: bytes. Errors: {@link ErrnoException}. Source: {@code struct iommu_user_data} of {@code
+ * include/linux/iommu.h}, Linux 7.2.
+ *
  * @param memory the program's
  * @param type as the program said
  * @param address where it is

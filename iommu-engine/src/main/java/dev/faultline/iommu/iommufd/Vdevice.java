@@ -5,6 +5,9 @@ package dev.faultline.iommu.iommufd;
  *
  * <p>Threads: any. It holds its vIOMMU, and its device only as a command under way does: a driver that takes the device away has the
  * vDEVICE removed first, and its id is never used again.
+ *
+ * <p>Lifetime: until it is destroyed, or its device leaves. Errors: {@link ErrnoException} of the command that makes it. Source: {@code
+ * drivers/iommu/iommufd/viommu.c}, Linux 7.2.
  */
 public final class Vdevice extends IommufdObject {
     private final Viommu viommu;

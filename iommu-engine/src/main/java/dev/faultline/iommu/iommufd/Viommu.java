@@ -16,6 +16,8 @@ import org.jspecify.annotations.Nullable;
  * <p>Threads: any. A driver looks devices up and reports events while commands come and go: an event queue is not destroyed while an
  * event is being put in it. Held by the page tables nested through it, its vDEVICEs, vEVENTQs and HW queues, and mappings of what its
  * driver announced. Source: {@code viommu.c} and {@code driver.c}, Linux 7.2.
+ *
+ * <p>Lifetime: until it is destroyed. Units: bytes of an event. Errors: {@link ErrnoException}.
  */
 public final class Viommu extends IommufdObject {
     private final Context context;

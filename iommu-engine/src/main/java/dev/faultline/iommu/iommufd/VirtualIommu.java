@@ -8,6 +8,9 @@ import org.jspecify.annotations.Nullable;
  * What a driver does for a {@link Viommu}: the kernel's {@code iommufd_viommu_ops}.
  *
  * <p>Threads: any. Ownership: closed when the vIOMMU is destroyed, and nothing is nested through it any more.
+ *
+ * <p>Errors: {@link ErrnoException}, whose number the program gets; nothing else may be thrown. Source: {@code struct
+ * iommufd_viommu_ops} of {@code include/linux/iommufd.h}, Linux 7.2.
  */
 public interface VirtualIommu {
     /**

@@ -20,6 +20,8 @@ import java.util.stream.Stream;
  *
  * <p>Threads: any. Ownership: who opens it closes it, after the processes that use it. Source: {@code
  * drivers/iommu/iommufd/selftest.c}, Linux 7.2.
+ *
+ * <p>Errors: those of the test command, as {@link dev.faultline.iommu.iommufd.ErrnoException}s.
  */
 public final class MockDriver implements Driver {
     private static final int OP = 4;
