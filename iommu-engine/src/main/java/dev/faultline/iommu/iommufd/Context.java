@@ -1,6 +1,7 @@
 package dev.faultline.iommu.iommufd;
 
 import dev.faultline.ffm.Errno;
+import dev.faultline.iommu.ReservedRegion;
 import java.lang.foreign.MemorySegment;
 import java.util.Map;
 import java.util.TreeMap;
@@ -134,9 +135,14 @@ public final class Context {
      * @param keepsOpen whether the context stays open as long as it is bound
      * @return its object, which the driver uses until it {@linkplain DeviceObject#unbind unbinds} it
      * @throws ErrnoException EPERM if another context has bound it, or one of its isolation group; EBUSY if this one has or a thread has entered the device and
-     *     does not step it, ENOMEM
+     *     does not step it, ENOMEM; EINVAL if the device has a region that it has to reach at its physical address
      */
     public DeviceObject bind(DriverDevice device, boolean keepsOpen) throws ErrnoException {
+        for (ReservedRegion region : device.device().config().reserved()) {
+            if (region.kind() == ReservedRegion.Kind.DIRECT) {
+                throw new ErrnoException(Errno.EINVAL, "dev_id", "a device that has not to reach " + region);
+            }
+        }
         if (keepsOpen) {
             keepOpen();
         }

@@ -88,10 +88,12 @@ public interface DriverDevice {
     /**
      * The addresses at which nothing may be mapped while it is attached as a whole.
      *
-     * @return none, unless it says so
+     * @return the reserved regions of its engine's device, unless it says otherwise
      */
     default List<IovaRange> reserved() {
-        return List.of();
+        return device().config().reserved().stream()
+                .map(region -> new IovaRange(region.first(), region.last()))
+                .toList();
     }
 
     /**

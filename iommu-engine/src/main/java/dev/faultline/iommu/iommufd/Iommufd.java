@@ -135,8 +135,7 @@ public final class Iommufd implements AutoCloseable {
      * @return the device, attached to nothing
      */
     public UserDevice bind(DriverDevice device) {
-        UserDevice bound =
-                new UserDevice(this, refusedAs("bind", () -> calls.context(fd).bind(device, true)));
+        UserDevice bound = new UserDevice(this, refusedAs("bind", () -> calls.bind(fd, device)));
         devices.add(bound);
         return bound;
     }

@@ -36,18 +36,24 @@ final class Mappings {
 
     /** {@link SystemCalls#mmap}. */
     long map(Descriptors descriptors, int fd, long offset, long length, int protection, int flags) {
-        int type = flags & MAP_TYPE;
-        if (offset % PAGE != 0 || length <= 0 || type < MAP_SHARED || type > MAP_SHARED_VALIDATE) {
+        if (offset % PAGE != 0) {
             return -Errno.EINVAL;
-        }
-        if (length > UserMemory.END) {
-            return -Errno.ENOMEM;
         }
         OpenFile file = descriptors.hold(fd);
         if (file == null) {
             return -Errno.EBADF;
         }
         try {
+            int type = flags & MAP_TYPE;
+            if (length == 0) {
+                return -Errno.EINVAL;
+            }
+            if (Long.compareUnsigned(length, UserMemory.END) > 0) {
+                return -Errno.ENOMEM;
+            }
+            if (type < MAP_SHARED || type > MAP_SHARED_VALIDATE) {
+                return -Errno.EINVAL;
+            }
             boolean shared = type != MAP_SHARED + 1;
             if (!file.mayRead() || (shared && (protection & PROT_WRITE) != 0 && !file.mayWrite())) {
                 return -Errno.EACCES;

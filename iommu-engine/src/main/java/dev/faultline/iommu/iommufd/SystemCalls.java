@@ -103,6 +103,16 @@ public final class SystemCalls implements AutoCloseable {
         }
     }
 
+    /** Binds a device to what a descriptor of {@code /dev/iommu} refers to, which stays open meanwhile. */
+    DeviceObject bind(int fd, DriverDevice device) throws ErrnoException {
+        OpenFile file = held(fd);
+        try {
+            return file.context().bind(device, true);
+        } finally {
+            file.letGo();
+        }
+    }
+
     Descriptors descriptors() {
         return descriptors;
     }

@@ -51,6 +51,8 @@ final class Transfer {
                 if (length[i] < 0) {
                     return -Errno.EINVAL;
                 }
+            }
+            for (int i = 0; i < segments; i++) {
                 if (UserMemory.isOutside(base[i], length[i])) {
                     return -Errno.EFAULT;
                 }

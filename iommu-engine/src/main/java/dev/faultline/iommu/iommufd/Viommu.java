@@ -132,13 +132,8 @@ public final class Viommu extends IommufdObject {
 
     // ---- events ----
 
-    ReentrantReadWriteLock.WriteLock queuesLock() {
-        return queuesLock.writeLock();
-    }
-
     /** The queue of a type; under the lock. */
-    @Nullable
-    EventQueue queue(int eventType) {
+    private @Nullable EventQueue queue(int eventType) {
         for (EventQueue queue : queues) {
             if (queue.type() == eventType) {
                 return queue;
@@ -147,8 +142,14 @@ public final class Viommu extends IommufdObject {
         return null;
     }
 
-    void add(EventQueue queue) {
-        queues.add(queue);
+    /** Adds a queue; false if there is one of its type. */
+    boolean add(EventQueue queue) {
+        queuesLock.writeLock().lock();
+        try {
+            return queue(queue.type()) == null && queues.add(queue);
+        } finally {
+            queuesLock.writeLock().unlock();
+        }
     }
 
     void remove(EventQueue queue) {

@@ -2,7 +2,6 @@ package dev.faultline.iommu.iommufd;
 
 import dev.faultline.ffm.Errno;
 import java.util.List;
-import java.util.concurrent.locks.Lock;
 
 /** Commands: vIOMMUs, vDEVICEs, vEVENTQs and HW queues. */
 final class ViommuCommands {
@@ -96,24 +95,19 @@ final class ViommuCommands {
         }
         Viommu viommu = call.get(viommuId, "viommu_id", Viommu.class);
         Context context = call.context();
-        Lock lock = viommu.queuesLock();
-        lock.lock();
-        try {
-            if (viommu.queue(call.u32(type)) != null) {
+        // Its type is taken before the answer is written and not under a lock: devices' threads report events
+        // meanwhile.
+        context.create(new EventQueue(context, viommu, call.u32(type), call.u32(depth)), queue -> {
+            if (!viommu.add(queue)) {
                 throw new ErrnoException(Errno.EEXIST, "type", "a type that the vIOMMU has no queue of");
             }
-            context.create(new EventQueue(context, viommu, call.u32(type), call.u32(depth)), queue -> {
-                context.process().descriptors().open(fd -> {
-                    call.put32(outVeventqId, queue.id());
-                    call.put32(outVeventqFd, fd);
-                    call.respond();
-                    viommu.add(queue);
-                    return new EventDescriptor(context, queue);
-                });
+            context.process().descriptors().open(fd -> {
+                call.put32(outVeventqId, queue.id());
+                call.put32(outVeventqFd, fd);
+                call.respond();
+                return new EventDescriptor(context, queue);
             });
-        } finally {
-            lock.unlock();
-        }
+        });
     }
 
     private static void hwQueue(Call call) throws ErrnoException {

@@ -12,6 +12,7 @@ import dev.faultline.iommu.AccessResult;
 import dev.faultline.iommu.Device;
 import dev.faultline.iommu.DeviceConfig;
 import dev.faultline.iommu.IommuConfig;
+import dev.faultline.iommu.ReservedRegion;
 import dev.faultline.iommu.iommufd.vtd.Vtd;
 import dev.faultline.ring.FaultProducer;
 import dev.faultline.ring.Result;
@@ -158,6 +159,56 @@ class EngineDriverTest {
         assertEquals(-Errno.EINVAL, p.map(ioas, ARENA + 2048, IOVA, PAGE));
         assertEquals(-Errno.EINVAL, p.map(ioas, ARENA, 1L << 48, PAGE), "beyond the input of the table");
         unbind(bound);
+    }
+
+    @Test
+    void aDevicesReservedRegionsAreNotForMappings() throws Exception {
+        var window = new ReservedRegion(IOVA, IOVA + 2 * PAGE - 1, ReservedRegion.Kind.RESERVED);
+        DeviceObject bound = bind(driver.device(DeviceConfig.pri("nic").withReserved(window)));
+        map(IOVA + PAGE, 0, 1);
+        assertEquals(
+                Errno.EADDRINUSE,
+                assertThrows(ErrnoException.class, () -> bound.attach(0, ioas)).errno());
+        assertEquals(0, p.unmap(ioas, IOVA + PAGE, PAGE));
+        var _ = bound.attach(0, ioas);
+        assertEquals(-Errno.EINVAL, p.map(ioas, ARENA, IOVA + PAGE, PAGE));
+        assertEquals(0, p.map(ioas, ARENA, IOVA + 2 * PAGE, PAGE), "beside it");
+        int other = p.ioas();
+        int table = p.table(0, bound.id(), other, 0);
+        assertEquals(0, p.map(other, ARENA, IOVA, PAGE));
+        assertEquals(
+                Errno.EADDRINUSE,
+                assertThrows(ErrnoException.class, () -> bound.replace(0, table))
+                        .errno());
+        assertEquals(0, p.unmap(other, IOVA, PAGE));
+        var _ = bound.replace(0, table);
+        assertEquals(0, p.map(ioas, ARENA, IOVA, PAGE), "it has left");
+        unbind(bound);
+        assertEquals(0, p.map(other, ARENA, IOVA, PAGE));
+        var direct = new ReservedRegion(IOVA, IOVA + PAGE - 1, ReservedRegion.Kind.DIRECT);
+        EngineDevice boot = driver.device(DeviceConfig.pri("boot").withReserved(direct));
+        assertEquals(
+                Errno.EINVAL,
+                assertThrows(ErrnoException.class, () -> bind(boot)).errno());
+    }
+
+    /** The descriptor may be closed by another thread: then it was open long enough, or is a bad one. */
+    @Test
+    void aDeviceIsBoundToWhatIsOpen() throws Exception {
+        for (int i = 0; i < 300; i++) {
+            int fd = p.calls.open(SystemCalls.DEVICE, 2);
+            EngineDevice device = device("d" + i);
+            Thread closer = Thread.ofPlatform().start(() -> {
+                int _ = p.calls.close(fd);
+            });
+            try {
+                device.bind(p.calls, fd).unbind();
+            } catch (ErrnoException e) {
+                assertEquals(Errno.EBADF, e.errno());
+            }
+            closer.join();
+            device.device().close();
+        }
     }
 
     @Test

@@ -141,6 +141,8 @@ class ReadScenariosTest {
         group(3, 1);
         assertEquals(80, calls.readv(fd, vector(0, 40, 40, 40), 2));
         assertEquals(-ESPIPE, calls.readv(fd, vector(0, 20, 20, 20), 2));
+        assertEquals(-EFAULT, calls.readv(fd, vector(1L << 62, 40, 0, 40), 2));
+        assertEquals(-EINVAL, calls.readv(fd, vector(1L << 62, 40, 0, -40), 2), "lengths are looked at first");
         assertEquals(40, faults.read(fd, 400));
     }
 

@@ -213,6 +213,12 @@ class ViommuScenariosTest {
     void scenario206OnlyTheAnnouncedPairIsMapped() {
         long offset = announced();
         assertEquals(PAGE, offset);
+        int nobody = 99;
+        assertEquals(-Errno.EINVAL, p.calls.mmap(nobody, offset + 1, 0, 3, 0), "the offset is looked at first");
+        assertEquals(-Errno.EBADF, p.calls.mmap(nobody, offset, 0, 3, 0), "then the descriptor");
+        assertEquals(-Errno.EINVAL, p.calls.mmap(p.fd, offset, 0, 3, 1));
+        assertEquals(-Errno.ENOMEM, p.calls.mmap(p.fd, offset, Long.MIN_VALUE, 3, 0), "then the length");
+        assertEquals(-Errno.EINVAL, p.calls.mmap(p.fd, offset, PAGE, 3, 0), "then the type");
         assertEquals(-Errno.ENXIO, p.calls.mmap(p.fd, offset + PAGE, 2 * PAGE, 3, 1));
         assertEquals(-Errno.ENXIO, p.calls.mmap(p.fd, offset + 2 * PAGE, 2 * PAGE, 3, 1));
         assertEquals(-Errno.ENXIO, p.calls.mmap(p.fd, offset, PAGE, 3, 1));
