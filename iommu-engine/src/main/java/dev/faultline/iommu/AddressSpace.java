@@ -223,7 +223,9 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
      * @return how it ended
      * @throws IllegalArgumentException if the address is not canonical, or {@code into} is too small, or can not be written by this
      *     thread
-     * @throws QuiescenceTimeout if a thread has entered a device and does not step; the page is mapped as before
+     * @throws QuiescenceTimeout if a thread has entered a device and does not step; the page is mapped as before. If it can not be, since
+     *     something else was mapped or reserved there meanwhile, the page is evicted all the same, {@link Eviction#DIRTY}, with what devices
+     *     had written to it by then
      */
     public Eviction evict(long address, MemorySegment into) {
         long at = pageOf(address);
@@ -257,20 +259,20 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             } while (!table.remove(at, entry));
             long epoch = pageTable.forget(at, 0);
             long page = table.page(entry);
-            boolean dirtyElsewhere = false;
+            boolean dirtyElsewhere;
             try {
                 dirtyElsewhere = siblings.take(at, page, epoch);
             } catch (QuiescenceTimeout e) {
-                if (table.restore(at, entry)) {
-                    settle(at, Frames.BYTES);
-                } else {
-                    mapped.decrementAndGet();
-                    siblings.forget(page);
-                    if (format.isOwned(entry)) {
-                        iommu.reclaimLater(epoch, page);
-                    }
+                if (putBack(at, entry)) {
+                    throw e;
                 }
-                throw e;
+                frames.physical().read(page, into, 0, Frames.BYTES);
+                siblings.forget(page);
+                if (format.isOwned(entry)) {
+                    iommu.reclaimLater(iommu.log().epoch(), page);
+                }
+                mapped.decrementAndGet();
+                return Eviction.DIRTY;
             }
             // Only now: until its thread obeyed, a device could still write through its TLB. The acquire load of its
             // published
@@ -558,6 +560,36 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             boolean _ = unmap(first, bytes);
             throw frames.none("a page table");
         }
+    }
+
+    /** Maps a page again that was taken out in vain; false if that can not be, for its place or another table has no room. */
+    private boolean putBack(long at, long entry) {
+        long last = at + Frames.BYTES - 1;
+        if (reserved.overlapping(at, last) != null || !table.restore(at, entry)) {
+            return false;
+        }
+        try {
+            if (reserved.overlapping(at, last) == null && siblings.show(at, last)) {
+                return true;
+            }
+        } catch (QuiescenceTimeout e) {
+            return true;
+        } catch (IllegalArgumentException e) {
+            // A table that came meanwhile can not translate it.
+        }
+        long page = table.page(entry);
+        for (long now = table.entry(at); now != 0 && table.page(now) == page; now = table.entry(at)) {
+            if (table.remove(at, now)) {
+                try {
+                    boolean _ = siblings.take(at, page, pageTable.forget(at, 0));
+                } catch (QuiescenceTimeout e) {
+                    // Its frame is not used again before that thread has stepped.
+                }
+                return false;
+            }
+        }
+        // Somebody else has taken it since.
+        return true;
     }
 
     private boolean wanted(long at) {

@@ -482,6 +482,10 @@ public final class Device implements AutoCloseable {
         Station mine = gate.entered();
         mine.quiesce();
         boolean moved = gate.hasControls() && gate.serve();
+        if (moved) {
+            // What it ran takes this thread for quiescent: it may have given back what is in a TLB here.
+            mine.quiesce();
+        }
         moved |= requests.poll(waits.pollsAll());
         if (window.count(Window.READY) > 0) {
             mine.inAccess(true);

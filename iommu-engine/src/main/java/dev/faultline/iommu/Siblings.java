@@ -40,8 +40,8 @@ final class Siblings {
 
     /**
      * Memory that was written to through another table which says so no more, and that the first may have mapped still: the first address
-     * and the last, none over another. Written under the lock; that it is empty is read by everybody who has taken out of the first,
-     * and a stale answer is as if the other table's page had gone later.
+     * and the last, none over another. Written under the lock, and before {@link #others} lacks the table; that it is empty is
+     * read, after that, by everybody who has taken out of the first.
      */
     private final ConcurrentSkipListMap<Long, Long> written = new ConcurrentSkipListMap<>();
 
@@ -92,22 +92,12 @@ final class Siblings {
 
     /**
      * Gives pages other rights, in the others first: where one of them has no room, the first is not changed, and they are made to agree with it
-     * again, for which they have room. Waits until no device uses what was changed.
+     * again, for which they have room. Under the lock, also where there are no others: one that came meanwhile might have no room for the parts
+     * of a page that is split. Waits until no device uses what was changed.
      *
      * @param changed gets the pages whose rights changed in the first
      */
     RadixTable.Outcome protect(long from, long last, int rights, Taken changed) {
-        if (others.length == 0) {
-            RadixTable.Outcome alone = first.protect(from, last, rights, changed);
-            long epoch = changed.isEmpty() ? 0 : own.invalidate(changed);
-            List<Change> later = new ArrayList<>();
-            // A table may have come meanwhile.
-            agree(from, last, later);
-            if (epoch != 0 || !later.isEmpty()) {
-                await(later);
-            }
-            return alone;
-        }
         List<Change> changes = new ArrayList<>();
         RadixTable.Outcome outcome = RadixTable.Outcome.DONE;
         lock.lock();
@@ -124,7 +114,9 @@ final class Siblings {
                 outcome = first.protect(from, last, rights, changed);
                 var _ = own.invalidate(changed);
             }
-            agree(from, last, changes);
+            for (EngineTable other : others) {
+                var _ = agree(other, from, last, changes);
+            }
         } finally {
             lock.unlock();
         }
@@ -205,19 +197,32 @@ final class Siblings {
         }
     }
 
+    /** Cuts a range out of those that were written to: what is left of one is put in before it goes, so that it is never missing. */
     private void forget(long physical, long bytes) {
-        written.subMap(physical, physical + bytes).clear();
+        long last = physical + bytes - 1;
+        Map.Entry<Long, Long> over = written.floorEntry(last);
+        while (over != null && over.getValue() >= physical) {
+            if (over.getValue() > last) {
+                written.put(last + 1, over.getValue());
+            }
+            if (over.getKey() < physical) {
+                written.put(over.getKey(), physical - 1);
+            } else {
+                written.remove(over.getKey());
+            }
+            over = written.floorEntry(last);
+        }
     }
 
-    /** What was taken out of another table was perhaps written to through it. Pages are aligned: one lies in another, or beside it. */
+    /** What was taken out of another table was perhaps written to through it. */
     private void remember(Taken taken) {
         for (int i = 0; i < taken.pages(); i++) {
             long page = taken.page(i);
+            long last = page + (1L << taken.sizeLg2(i)) - 1;
             Map.Entry<Long, Long> covers = written.floorEntry(page);
-            if (taken.dirty(i) && (covers == null || covers.getValue() < page)) {
-                long bytes = 1L << taken.sizeLg2(i);
-                forget(page, bytes);
-                written.put(page, page + bytes - 1);
+            if (taken.dirty(i) && (covers == null || covers.getValue() < last)) {
+                forget(page, last - page + 1);
+                written.put(page, last);
             }
         }
     }
@@ -299,20 +304,6 @@ final class Siblings {
         }
         remember(taken);
         invalidate(other, taken, changes);
-    }
-
-    private void agree(long from, long last, List<Change> changes) {
-        if (others.length == 0) {
-            return;
-        }
-        lock.lock();
-        try {
-            for (EngineTable other : others) {
-                var _ = agree(other, from, last, changes);
-            }
-        } finally {
-            lock.unlock();
-        }
     }
 
     private boolean agree(EngineTable other, long from, long last, List<Change> changes) {
@@ -439,9 +430,9 @@ final class Siblings {
     private boolean remove(EngineTable gone) {
         lock.lock();
         try {
-            EngineTable[] now = others;
-            others = Arrays.stream(now).filter(table -> table != gone).toArray(EngineTable[]::new);
-            if (others.length == now.length) {
+            EngineTable[] left =
+                    Arrays.stream(others).filter(table -> table != gone).toArray(EngineTable[]::new);
+            if (left.length == others.length) {
                 return false;
             }
             Taken taken = new Taken();
@@ -449,6 +440,8 @@ final class Siblings {
                 var _ = gone.radix().unmap(half.first(), half.last(), taken, Integer.MAX_VALUE);
             }
             remember(taken);
+            // Only now: who sees no others has to see what was written through this one.
+            others = left;
             return true;
         } finally {
             lock.unlock();

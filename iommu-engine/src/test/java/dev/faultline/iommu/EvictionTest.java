@@ -10,10 +10,15 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.faultline.ring.Answer;
 import dev.faultline.ring.QueueConfig;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class EvictionTest {
     private static final long BASE = 0x7000_0000L;
@@ -179,6 +184,106 @@ class EvictionTest {
             sleeper.join();
             assertEquals(Eviction.NOT_MAPPED, rig.space.evict(BASE, rig.bytes(PAGE, 0)));
             assertEquals(free + 1, rig.iommu.frames().freeCount(), "freed once the thread has left");
+        }
+    }
+
+    /** The eviction waits in vain, and meanwhile the place is taken: by a region, by a page, by a table that has no such address. */
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1, 2})
+    void whatCannotBePutBackIsEvictedAllTheSame(int how) throws Exception {
+        long far = 1L << 40;
+        try (Rig rig = new Rig(IommuConfig.small().withLimitNs(300_000_000), QueueConfig.of(16))) {
+            Device device = rig.iommu.device(DeviceConfig.plain("d"));
+            Device second = rig.iommu.device(DeviceConfig.plain("e")
+                    .withReserved(new ReservedRegion(far, far + PAGE - 1, ReservedRegion.Kind.RESERVED)));
+            device.attach(rig.space);
+            assertTrue(rig.space.zero(far));
+            device.write(far, rig.bytes(8, 5));
+            long free = rig.iommu.frames().freeCount();
+            CountDownLatch entered = new CountDownLatch(1);
+            CountDownLatch leave = new CountDownLatch(1);
+            Thread sleeper = Thread.ofPlatform().start(() -> {
+                assertTrue(device.enter());
+                entered.countDown();
+                try {
+                    boolean ignored = leave.await(20, TimeUnit.SECONDS);
+                } catch (InterruptedException e) {
+                    Thread.currentThread().interrupt();
+                }
+                device.leave();
+            });
+            entered.await();
+            MemorySegment into = rig.bytes(PAGE, 0);
+            FutureTask<Eviction> evicting = new FutureTask<>(() -> rig.space.evict(far, into));
+            Thread evictor = Thread.ofPlatform().start(evicting);
+            while (rig.space.isMapped(far)) {
+                Thread.onSpinWait();
+            }
+            switch (how) {
+                case 0 -> second.attach(rig.space);
+                case 1 -> assertTrue(rig.space.zero(far));
+                default -> rig.space.addTable(TableFormat.vtdSecond(39, 52), null);
+            }
+            assertEquals(Eviction.DIRTY, evicting.get());
+            evictor.join();
+            assertEquals(5, into.get(ValueLayout.JAVA_BYTE, 0), "its content is not lost");
+            assertEquals(how == 1, rig.space.isMapped(far));
+            assertEquals(how == 1 ? 1 : 0, rig.space.mappedPages());
+            leave.countDown();
+            sleeper.join();
+            if (how == 1) {
+                assertEquals(Eviction.CLEAN, rig.space.evict(far, into), "the other page");
+            }
+            assertEquals(Eviction.NOT_MAPPED, rig.space.evict(0, into));
+            assertEquals(
+                    free + (how == 2 ? 0 : 1), rig.iommu.frames().freeCount(), "its frame is free, a table has one");
+        }
+    }
+
+    /** What another thread has asked for runs at the beginning of a step, and may take that thread for quiescent. */
+    @Test
+    void aStepUsesNothingThatWasGivenBackAtItsBeginning() throws Exception {
+        try (Rig rig = new Rig(IommuConfig.small().withLimitNs(100_000_000), QueueConfig.of(16))) {
+            Device device = rig.device(DeviceConfig.plain("d"));
+            assertTrue(rig.space.zero(BASE));
+            MemorySegment into = rig.bytes(8, 0);
+            rig.start(device, Access.READ, BASE, into, 1);
+            rig.settle(device);
+            assertEquals(AccessResult.OK, rig.results.get(1L));
+            AtomicBoolean done = new AtomicBoolean();
+            Thread asks = Thread.ofPlatform().start(() -> {
+                try {
+                    device.perform(() -> {
+                        Thread unmaps = Thread.ofPlatform()
+                                .start(() -> assertThrows(
+                                        QuiescenceTimeout.class, () -> rig.space.unmap(BASE, PAGE), "nobody steps"));
+                        try {
+                            unmaps.join();
+                        } catch (InterruptedException e) {
+                            throw new AssertionError(e);
+                        }
+                        long free = rig.iommu.frames().freeCount();
+                        rig.iommu.reclaim();
+                        assertEquals(free + 1, rig.iommu.frames().freeCount());
+                        assertTrue(rig.space.map(BASE + PAGE, rig.page(9), PERM_READ), "in the same frame");
+                        rig.start(device, Access.READ, BASE, into, 2);
+                        done.set(true);
+                    });
+                } catch (IllegalStateException e) {
+                    // It takes longer than the limit.
+                }
+            });
+            while (!done.get()) {
+                var _ = device.step();
+                Thread.onSpinWait();
+            }
+            asks.join();
+            rig.settle(device);
+            assertEquals(
+                    AccessResult.NO_PAGE_REQUESTS,
+                    rig.results.get(2L),
+                    "not what lies there now: " + into.get(ValueLayout.JAVA_BYTE, 0));
+            device.leave();
         }
     }
 

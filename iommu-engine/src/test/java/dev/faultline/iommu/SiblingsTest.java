@@ -15,10 +15,16 @@ import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** What leaves one page table of an address space leaves the others, with what was written through them. */
 class SiblingsTest {
@@ -209,6 +215,68 @@ class SiblingsTest {
             other.close();
             other.close();
             assertEquals(before, rig.iommu.frames().freeCount());
+            device.close();
+        }
+    }
+
+    /** A table goes on one thread while another evicts what was written through it. */
+    @Test
+    void whatWasWrittenThroughATableThatJustGoesIsNotLost() throws Exception {
+        try (Rig rig = Rig.open();
+                ExecutorService second = Executors.newSingleThreadExecutor()) {
+            Device device = rig.iommu.device(DeviceConfig.plain("d"));
+            MemorySegment into = rig.arena.allocate(PAGE);
+            MemorySegment value = rig.bytes(8, 3);
+            for (int i = 0; i < 3000; i++) {
+                PageTable other = rig.space.addTable(TableFormat.ARM_4K_STAGE_1, null);
+                Attachment attached = device.attach(other);
+                assertTrue(rig.space.zero(BASE));
+                device.write(BASE, value);
+                attached.detach();
+                CyclicBarrier start = new CyclicBarrier(2);
+                Future<?> closing = second.submit(() -> {
+                    start.await();
+                    other.close();
+                    return null;
+                });
+                start.await();
+                assertEquals(Eviction.DIRTY, rig.space.evict(BASE, into), "round " + i);
+                assertEquals(3, into.get(ValueLayout.JAVA_BYTE, 0));
+                closing.get();
+                if (i % 100 == 0) {
+                    assertTrue(rig.space.zero(BASE));
+                    assertEquals(Eviction.CLEAN, rig.space.evict(BASE, into), "nothing of it is left");
+                }
+            }
+            device.close();
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1, 511})
+    void aLargePageThatWasWrittenThroughATableThatIsGoneIsWrittenInAllItsParts(int first) {
+        long large = 2L << 20;
+        long physical = 1L << 30;
+        try (Rig rig = Rig.open()) {
+            rig.iommu.addMemory(physical, rig.arena.allocate(large, PAGE));
+            PageTable other = rig.space.addTable(TableFormat.ARM_4K_STAGE_1, null);
+            Device device = rig.iommu.device(DeviceConfig.plain("d"));
+            Attachment attached = device.attach(other);
+            assertTrue(rig.space.map(BASE, physical, large, 3));
+            device.write(BASE, rig.bytes(8, 3));
+            attached.detach();
+            other.close();
+            assertTrue(rig.space.protect(BASE, PAGE, READ), "it is split");
+            MemorySegment into = rig.arena.allocate(PAGE);
+            for (int i = 0; i < 512; i++) {
+                int page = (first + i) % 512;
+                assertEquals(Eviction.DIRTY, rig.space.evict(BASE + page * PAGE, into), "page " + page);
+            }
+            assertTrue(rig.space.map(BASE, physical, large, 3));
+            assertTrue(rig.space.protect(BASE, PAGE, READ));
+            for (int page = 0; page < 512; page++) {
+                assertEquals(Eviction.CLEAN, rig.space.evict(BASE + page * PAGE, into), "page " + page);
+            }
             device.close();
         }
     }
