@@ -80,7 +80,12 @@ public enum Kind {
     /** Many PASIDs. */
     PASIDS_1024("pasids.1024", "16 devices that know 65,536 PASIDs each read 8 bytes with 64 of them", "-Xmx1g"),
     /** One PASID. */
-    PASIDS_1("pasids.1", "a device that knows one PASID reads 8 bytes with it");
+    PASIDS_1("pasids.1", "a device that knows one PASID reads 8 bytes with it"),
+    /** Walks of two stages. */
+    MISS_NESTED(
+            "miss.nested", "a device without TLBs reads 8 bytes of 2048 pages in turn, through four levels over four"),
+    /** Walks of one stage. */
+    MISS_ONE_STAGE("miss.one_stage", "the same through four levels");
 
     /** Groups that stay open while others are answered. */
     private static final int MILLION = 1_000_000;
@@ -232,6 +237,8 @@ public enum Kind {
             case COPY_4K -> new PageCopies(false);
             case PASIDS_1024 -> new TouchedPasids(16, 1 << 16, 64);
             case PASIDS_1 -> new TouchedPasids(1, 1, 1);
+            case MISS_NESTED -> new MissedTranslations(true);
+            case MISS_ONE_STAGE -> new MissedTranslations(false);
             case C_RING, C_FUTEX, C_URING_SOCKET, C_URING_BATCH, C_URING_NOP32, C_IOTLB, C_WALK_L2, C_WALK_64G ->
                 throw new IllegalArgumentException("kind=" + key + " is a program in C: " + program());
         };

@@ -97,6 +97,7 @@ public record RatioKey(String key, Better better, Basis basis) {
             times("walk.64g.vs_c", Kind.WALK_64G.at(1), Kind.C_WALK_64G.at(1)),
             rates("dma4k.vs_copy", Kind.DMA_4K.at(1), Kind.COPY_4K.at(1)),
             times("translate.1024_pasids.vs_1", Kind.PASIDS_1024.at(1), Kind.PASIDS_1.at(1)),
+            times("walk.nested.vs_one_stage", Kind.MISS_NESTED.at(1), Kind.MISS_ONE_STAGE.at(1)),
             gauge("map_unmap.ns", Gauge.MAP_UNMAP),
             gauge("facade.readwrite", Gauge.FILE_PAIR),
             new RatioKey("invalidate.1000.vs_single", Better.HIGHER, new Gauged(Gauge.INVALIDATE)),
