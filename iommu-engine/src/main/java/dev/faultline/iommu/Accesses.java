@@ -4,6 +4,7 @@ import static dev.faultline.ffm.PageFaultLayout.PERM_WRITE;
 
 import dev.faultline.iommu.table.PhysicalMemory;
 import dev.faultline.iommu.table.Translation;
+import dev.faultline.iommu.table.Walk;
 import dev.faultline.iommu.tlb.Station;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
@@ -22,6 +23,7 @@ final class Accesses {
 
     private final int retryLimit;
     private final boolean stalls;
+    private final boolean asks;
     private final PhysicalMemory memory;
     private final Window window;
     private final Attachments attachments;
@@ -43,6 +45,7 @@ final class Accesses {
             DeviceConfig config, PhysicalMemory memory, Window window, Attachments attachments, CounterWords counters) {
         this.retryLimit = config.retryLimit();
         this.stalls = config.faults() == FaultModel.STALL;
+        this.asks = stalls || config.faults() == FaultModel.PAGE_REQUEST;
         this.memory = memory;
         this.window = window;
         this.attachments = attachments;
@@ -103,7 +106,7 @@ final class Accesses {
                 translation = through.translate(attachment, one.pasid, address, one.rights, one.tries != 0);
                 if (translation < 0) {
                     moveTranslated();
-                    boolean raised = miss(slot, attachment, translation, requests);
+                    boolean raised = miss(slot, attachment, translation, through.lastWalk(), requests);
                     return raised || moved;
                 }
             }
@@ -201,12 +204,19 @@ final class Accesses {
     }
 
     /** The page is absent, or may not be used so. */
-    private boolean miss(int slot, Attachment attachment, long fault, PageRequests requests) {
-        AccessResult end = hopeless(slot, attachment, fault);
+    private boolean miss(int slot, Attachment attachment, long fault, Walk by, PageRequests requests) {
+        AccessResult end = unmendable(fault);
+        // What a guest says is looked at once: in what the walk went by.
+        boolean asked = end == null && asks && by.mayAsk(fault, stalls);
+        if (end == null) {
+            end = hopeless(slot, attachment, asked);
+        }
         if (end != null) {
             TranslationFaultSink told = faults;
             if (told != null) {
-                told.failed(window.at(slot).pasid, window.at(slot).address, window.at(slot).rights, end, fault);
+                Window.Slot one = window.at(slot);
+                long found = asked || !by.isRecorded(fault) ? Translation.unrecorded(fault) : fault;
+                told.failed(attachment.table(), one.pasid, one.address, one.rights, end, found);
             }
             end(slot, end);
             return true;
@@ -214,7 +224,8 @@ final class Accesses {
         return requests.ask(slot, attachment);
     }
 
-    private @Nullable AccessResult hopeless(int slot, Attachment attachment, long fault) {
+    /** How an access ends whose fault nobody is asked about, or null. */
+    private static @Nullable AccessResult unmendable(long fault) {
         if (Translation.step(fault) == Translation.Step.CONTEXT && Translation.stage(fault) == 1) {
             return switch (Translation.reason(fault)) {
                 case BEYOND_INPUT, NOT_PRESENT -> AccessResult.NOT_ATTACHED;
@@ -222,23 +233,20 @@ final class Accesses {
                 default -> AccessResult.TABLE_ERROR;
             };
         }
-        switch (Translation.reason(fault)) {
-            case BEYOND_INPUT -> {
-                return AccessResult.NOT_CANONICAL;
-            }
-            case NOT_PRESENT, NO_READ, NO_WRITE, NO_EXECUTE, NO_USER, NOT_ACCESSED -> {}
-            case BLOCKED -> {
-                return AccessResult.BLOCKED;
-            }
-            default -> {
-                return AccessResult.TABLE_ERROR;
-            }
-        }
+        return switch (Translation.reason(fault)) {
+            case BEYOND_INPUT -> AccessResult.NOT_CANONICAL;
+            case NOT_PRESENT, NO_READ, NO_WRITE, NO_EXECUTE, NO_USER, NOT_ACCESSED -> null;
+            case BLOCKED -> AccessResult.BLOCKED;
+            default -> AccessResult.TABLE_ERROR;
+        };
+    }
+
+    /** How an access ends that nobody is asked about, or not again; else null. */
+    private @Nullable AccessResult hopeless(int slot, Attachment attachment, boolean asked) {
         if (attachment.table().queue() == null) {
             return AccessResult.NO_FAULT_QUEUE;
         }
-        if (attachment.lane == null
-                || !attachment.table().walk().of(window.at(slot).pasid).mayAsk(fault, stalls)) {
+        if (attachment.lane == null || !asked) {
             return AccessResult.NO_PAGE_REQUESTS;
         }
         if (window.at(slot).lastLook) {

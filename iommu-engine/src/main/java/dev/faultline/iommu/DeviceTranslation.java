@@ -61,12 +61,16 @@ final class DeviceTranslation implements InvalidationLog.Reader {
     private final long[] guestTables = new long[GUEST_TABLES];
     private final NestedWalker.LastTable lastOfGuest = new NestedWalker.LastTable();
 
+    /** What the last walk was by: a guest may have said something else since. */
+    private Walk lastWalk;
+
     DeviceTranslation(Iommu iommu, int tlbEntries, Attachments attachments, CounterWords counters) {
         this.iotlb = iommu.iotlb();
         this.walkCache = iommu.walkCache();
         this.log = iommu.log();
         this.tlb = new DeviceTlb(tlbEntries);
         this.nothing = PlainWalk.blocked(iommu.frames().physical());
+        this.lastWalk = nothing;
         this.attachments = attachments;
         this.counters = counters;
     }
@@ -96,6 +100,11 @@ final class DeviceTranslation implements InvalidationLog.Reader {
             tlb.insert(pasid, address, translation, false);
         }
         return translation;
+    }
+
+    /** The walk that the last fault of {@link #translate} is of. */
+    Walk lastWalk() {
+        return lastWalk;
     }
 
     /** With a TLB, which the device fills as it needs to, or without one. */
@@ -157,16 +166,19 @@ final class DeviceTranslation implements InvalidationLog.Reader {
      */
     private long ask(Attachment attachment, int pasid, long address, int needed, boolean fresh) {
         if (blocked) {
+            lastWalk = nothing;
             return nothing.walk(address, needed);
         }
         PageTable table = attachment.table();
         Walk walk = table.walk();
         if (!walk.canonical(address) || !Iotlb.holds(address)) {
-            return walk.of(pasid).walk(address, needed);
+            lastWalk = walk.of(pasid);
+            return lastWalk.walk(address, needed);
         }
         if (fresh) {
             counters.add(CounterWords.WALKS, 1);
-            return walk(table, walk.of(pasid), address, needed);
+            lastWalk = walk.of(pasid);
+            return walk(table, lastWalk, address, needed);
         }
         // What a second stage translates is the same for every PASID.
         long tag = TlbTag.of(table.domain(), table.knowsPasids() ? pasid : TlbTag.NO_PASID);
@@ -179,7 +191,8 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         counters.add(CounterWords.WALKS, 1);
         long sequence = iotlb.sequence();
         // Where its tables are is looked for after the sequence was read: who changes that invalidates after it.
-        translation = walk(table, walk.of(pasid), address, needed);
+        lastWalk = walk.of(pasid);
+        translation = walk(table, lastWalk, address, needed);
         if (!Translation.isFault(translation)) {
             boolean _ = iotlb.insert(tag, address, translation, sequence);
         }

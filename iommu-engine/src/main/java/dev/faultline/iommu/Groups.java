@@ -145,6 +145,17 @@ final class Groups {
         return list[0] == index ? list[1] : list[0];
     }
 
+    /** How many groups of a PASID, or of those without, lack their response. */
+    int openOf(Attachment of, int forPasid) {
+        int n = 0;
+        for (int i = 0; i < openCount; i++) {
+            if (attachment[list[i]] == of && pasid[list[i]] == forPasid) {
+                n++;
+            }
+        }
+        return n;
+    }
+
     /** How many groups of an attachment lack their response. */
     int openOf(Attachment of) {
         int n = 0;

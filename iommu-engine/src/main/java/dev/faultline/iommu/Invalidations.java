@@ -108,6 +108,22 @@ public final class Invalidations {
             stream.drop(pasid);
         }
         forget(table, pasid, 0, -1L);
+        if (pasid == 0) {
+            // The same descriptor may be that of accesses without.
+            forget(table, TlbTag.NO_PASID, 0, -1L);
+        }
+    }
+
+    /**
+     * What {@link #contexts} does, without waiting for accesses under way: for who attaches a device, which has none by this page table yet.
+     *
+     * @param table of {@link Iommu#stream}; of others only the translations go
+     */
+    public void renew(PageTable table) {
+        if (table.walk() instanceof StreamWalk stream) {
+            stream.dropAll();
+        }
+        var _ = table.forget(0, Iotlb.EVERYTHING);
     }
 
     /**

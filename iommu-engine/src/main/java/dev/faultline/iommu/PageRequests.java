@@ -194,7 +194,7 @@ final class PageRequests {
             return false;
         }
         Attachment attachment = attachments.get(pasid);
-        return until == Drain.DELIVERED || attachment == null || groups.openOf(attachment) == 0;
+        return until == Drain.DELIVERED || attachment == null || groups.openOf(attachment, pasid) == 0;
     }
 
     /** The time is to be read at the next poll. */

@@ -297,29 +297,6 @@ public final class PageTable implements AutoCloseable {
         }
     }
 
-    /**
-     * Whether an access that ends so may wait until somebody has mended it, where there is somebody to ask.
-     *
-     * @param pasid its PASID, or {@link dev.faultline.ring.FaultProducer#NO_PASID}
-     * @param fault as {@link TranslationFaultSink} is told it
-     * @param stalls it would be stopped where it is; else its device would ask for the page
-     * @return false where a guest says so, or what the guest says of the PASID is wrong
-     */
-    public boolean mayAsk(int pasid, long fault, boolean stalls) {
-        return walk.of(pasid).mayAsk(fault, stalls);
-    }
-
-    /**
-     * Whether hardware makes a record of an access that ends so.
-     *
-     * @param pasid its PASID, or {@link dev.faultline.ring.FaultProducer#NO_PASID}
-     * @param fault as {@link TranslationFaultSink} is told it
-     * @return false where a guest says so
-     */
-    public boolean isRecorded(int pasid, long fault) {
-        return walk.of(pasid).isRecorded(fault);
-    }
-
     synchronized void add(Attachment attachment) {
         if (closed) {
             throw new IllegalStateException(this + " is closed");

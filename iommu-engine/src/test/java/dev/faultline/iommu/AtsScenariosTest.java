@@ -203,7 +203,7 @@ class AtsScenariosTest {
     void pcieAtsPri27UnsupportedAbortedOrWithoutPermission() {
         try (Rig rig = Rig.open()) {
             Device device = rig.device(DeviceConfig.pri("d"));
-            device.tellFaults((pasid, address, access, why, fault) -> fail("an event: " + why));
+            device.tellFaults((table, pasid, address, access, why, fault) -> fail("an event: " + why));
             assertEquals(
                     new TranslationCompletion(Status.SUCCESSFUL, 0),
                     device.ats().translate(NO_PASID, BASE, true, false, false));

@@ -40,7 +40,7 @@ class VtdScenariosTest {
             device.attach(rig.space, 0xedcba);
             assertTrue(mute.map(BASE, rig.page(1), PERM_READ));
             List<String> told = new ArrayList<>();
-            device.tellFaults((who, address, access, why, fault) ->
+            device.tellFaults((table, who, address, access, why, fault) ->
                     told.add(Integer.toHexString(who) + " " + Long.toHexString(address) + " " + access + " " + why));
             rig.start(device, Access.READ, BASE + 8, rig.bytes(8, 0), pasid, 1);
             rig.start(device, Access.WRITE, BASE + 8, rig.bytes(8, 0), pasid, 2);

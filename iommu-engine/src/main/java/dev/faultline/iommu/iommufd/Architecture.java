@@ -1,6 +1,7 @@
 package dev.faultline.iommu.iommufd;
 
 import dev.faultline.iommu.AccessResult;
+import dev.faultline.iommu.PageTable;
 import dev.faultline.ring.FaultQueue;
 import org.jspecify.annotations.Nullable;
 
@@ -82,21 +83,13 @@ public interface Architecture {
     default void attached(EngineDevice device, Domain to, int pasid) {}
 
     /**
-     * A device is attached no more.
-     *
-     * @param device which
-     * @param pasid 0 for the device as a whole
-     */
-    default void detached(EngineDevice device, int pasid) {}
-
-    /**
      * An access ended because its address could not be translated, and nobody is asked for the page.
      *
      * @param device whose
-     * @param in what it is attached to
+     * @param in through which it was translated: what this made is known by it
      * @param access the access
      */
-    void failed(EngineDevice device, Domain in, FailedAccess access);
+    void failed(EngineDevice device, PageTable in, FailedAccess access);
 
     /**
      * An access that ended.

@@ -5,7 +5,7 @@ import dev.faultline.iommu.AccessResult;
 import dev.faultline.iommu.Device;
 import dev.faultline.iommu.DeviceConfig;
 import dev.faultline.iommu.FaultModel;
-import dev.faultline.ring.FaultProducer;
+import dev.faultline.iommu.PageTable;
 import dev.faultline.ring.FaultQueue;
 import java.util.List;
 import java.util.Map;
@@ -173,7 +173,6 @@ public final class EngineDevice implements DriverDevice {
     @Override
     public void detached(int pasid) {
         var _ = attached.remove(pasid);
-        driver.architecture().detached(this, pasid);
     }
 
     /**
@@ -185,12 +184,8 @@ public final class EngineDevice implements DriverDevice {
         return attached.values().stream().distinct().toList();
     }
 
-    /** An access ended because an address could not be translated. A PASID that is not attached is the whole device's affair. */
-    private void failed(int pasid, long address, int access, AccessResult why, long fault) {
-        Domain own = attached.get(pasid == FaultProducer.NO_PASID ? 0 : pasid);
-        Domain in = own == null ? attached.get(0) : own;
-        if (in != null) {
-            driver.architecture().failed(this, in, new Architecture.FailedAccess(pasid, address, access, why, fault));
-        }
+    /** An access ended because an address could not be translated. */
+    private void failed(PageTable table, int pasid, long address, int access, AccessResult why, long fault) {
+        driver.architecture().failed(this, table, new Architecture.FailedAccess(pasid, address, access, why, fault));
     }
 }

@@ -38,6 +38,9 @@ public final class EngineDriver implements Driver {
     /** By requester id. */
     private final Map<Integer, EngineDevice> devices = new ConcurrentHashMap<>();
 
+    /** Guests' page tables, by what devices are attached to. */
+    private final Map<PageTable, NestedDomain> nested = new ConcurrentHashMap<>();
+
     /** Page tables that nothing uses but a thread that does not step its device, the oldest first. */
     private final Queue<PageTable> left = new ConcurrentLinkedQueue<>();
 
@@ -122,11 +125,31 @@ public final class EngineDriver implements Driver {
     }
 
     /**
+     * Notes a guest's page table, so that it is found by what devices are attached to.
+     *
+     * @param made until it is closed
+     */
+    public void add(NestedDomain made) {
+        nested.put(made.table(), made);
+    }
+
+    /**
+     * Finds a guest's page table.
+     *
+     * @param table what devices are attached to
+     * @return the page table, or null if it is no guest's
+     */
+    public @Nullable NestedDomain find(PageTable table) {
+        return nested.get(table);
+    }
+
+    /**
      * Closes a page table, or leaves it to the next call if a thread may still use it: what is nested goes before its parent.
      *
      * @param table which nobody attaches any more
      */
     public void close(PageTable table) {
+        nested.remove(table);
         left.add(table);
         while (true) {
             PageTable next = left.poll();

@@ -32,7 +32,7 @@ final class ContextWalk extends Walk {
     private static final long ROOT = 0x000f_ffff_ffff_fff0L;
 
     private static final long HAS_TO_BE_SET = VALID | EPD1 | AA64 | ABORT;
-    private static final long HAS_TO_BE_CLEAR = TG0 | ENDI | TBI0;
+    private static final long FIRST_HAS_TO_BE_CLEAR = TG0 | TBI0;
     private static final int[] OUTPUT_BITS = {32, 36, 40, 42, 44, 48, 48, 48};
     private static final int LEAST_T0SZ = 16;
     private static final int MOST_T0SZ = 39;
@@ -57,9 +57,7 @@ final class ContextWalk extends Walk {
     /** What a descriptor says; null if it is a bad one. */
     static @Nullable ContextWalk of(
             int pasid, long word, long root, Walker second, boolean neverStalls, boolean ats, Cuts cuts) {
-        if ((word & HAS_TO_BE_SET) != HAS_TO_BE_SET
-                || (word & HAS_TO_BE_CLEAR) != 0
-                || (neverStalls && (word & STALL) != 0)) {
+        if ((word & HAS_TO_BE_SET) != HAS_TO_BE_SET || (word & ENDI) != 0 || (neverStalls && (word & STALL) != 0)) {
             return null;
         }
         if ((word & EPD0) != 0) {
@@ -67,7 +65,10 @@ final class ContextWalk extends Walk {
         }
         int size = (int) (word & T0SZ);
         int outputBits = OUTPUT_BITS[(int) (word >>> IPS_SHIFT) & 7];
-        if (size < LEAST_T0SZ || size > MOST_T0SZ || (root & ROOT) >>> outputBits != 0) {
+        if ((word & FIRST_HAS_TO_BE_CLEAR) != 0
+                || size < LEAST_T0SZ
+                || size > MOST_T0SZ
+                || (root & ROOT) >>> outputBits != 0) {
             return null;
         }
         ArmFirstStage first = new ArmFirstStage(Long.SIZE - size, outputBits, marks(word));

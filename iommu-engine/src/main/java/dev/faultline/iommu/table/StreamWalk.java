@@ -86,7 +86,9 @@ public final class StreamWalk extends Walk {
 
     /** Each PASID's accesses are translated by its own first stage. */
     public static StreamWalk of(Walker second, Contexts contexts) {
-        boolean legal = contexts.contextsLg2 <= MOST_CONTEXTS_LG2 && contexts.format <= FORMAT_64K_LEAVES;
+        // Of one descriptor alone there is no format.
+        boolean legal = contexts.contextsLg2 == 0
+                || (contexts.contextsLg2 <= MOST_CONTEXTS_LG2 && contexts.format <= FORMAT_64K_LEAVES);
         Walk all = legal ? null : refused(WalkFault.RESERVED_BITS, SmmuFaults.STREAM_ENTRY, 0);
         return new StreamWalk(second, all, contexts);
     }
@@ -214,7 +216,7 @@ public final class StreamWalk extends Walk {
         int before = drops;
         long table = contexts.pointer;
         int within = index;
-        if (contexts.format != 0) {
+        if (contexts.format != 0 && contexts.contextsLg2 > 0) {
             int leafLg2 = contexts.format == FORMAT_4K_LEAVES ? LEAF_4K_LG2 : LEAF_64K_LG2;
             long at = table + ((long) (index >>> leafLg2) << TABLE_ENTRY_LG2);
             long host = second.walk(at, Translation.READ);

@@ -16,7 +16,7 @@ import static dev.faultline.ffm.PageFaultLayout.PERM_WRITE;
  *
  *  63 62 61     59 58   56 55    52 51                                  3 2   1  0
  * +--+--+---------+-------+--------+-------------------------------------+-----+---+
- * | 1| 0| fetched | level | reason |  address                            |step | s |
+ * | 1| u| fetched | level | reason |  address                            |step | s |
  * +--+--+---------+-------+--------+-------------------------------------+-----+---+
  * </pre>
  *
@@ -29,7 +29,7 @@ import static dev.faultline.ffm.PageFaultLayout.PERM_WRITE;
  * <p>A fault: {@code s} is 0 for the first stage, 1 for the second; {@code step} is what was translated or read;
  * {@code level} is the one, of that stage, at which it ended. In the second of two stages {@code address} is that stage's input
  * (of the data, or of the first stage's entry, whose level is then {@code fetched}); else it is the entry's, 0 if none was
- * reached. Bits 2 to 0 of addresses are lost.
+ * reached. Bits 2 to 0 of addresses are lost. {@code u} is 0 from a walk; who ends the access sets it if hardware makes no record.
  */
 public final class Translation {
     public static final int PAGE_SHIFT = 12;
@@ -73,6 +73,7 @@ public final class Translation {
     private static final int SIZE_SHIFT = 52;
     private static final int SIZE_MASK = 63;
     private static final long FAULT = 1L << 63;
+    private static final long UNRECORDED = 1L << 62;
     private static final int FETCHED_SHIFT = 59;
     private static final int LEVEL_SHIFT = 56;
     private static final int LEVEL_MASK = 7;
@@ -133,6 +134,15 @@ public final class Translation {
                 | (input & ADDRESS_MASK)
                 | (long) step.ordinal() << STEP_SHIFT
                 | 1;
+    }
+
+    /** The fault of an access of which hardware makes no record: it stalled, or nobody wants one. */
+    public static long unrecorded(long fault) {
+        return fault | UNRECORDED;
+    }
+
+    public static boolean isUnrecorded(long fault) {
+        return (fault & UNRECORDED) != 0;
     }
 
     public static WalkFault reason(long fault) {

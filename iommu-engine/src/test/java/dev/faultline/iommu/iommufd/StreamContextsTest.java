@@ -172,6 +172,70 @@ class StreamContextsTest {
         }
     }
 
+    /** The first descriptor is that of accesses without PASID, too, or of those alone. */
+    @Test
+    void theFirstDescriptorIsAlsoForAccessesWithoutPasid() throws Exception {
+        for (int contextsLg2 : new int[] {0, 4}) {
+            try (StreamGuest guest = guest(DeviceConfig.plain("d"), 2, 2, translate(CONTEXTS, contextsLg2))) {
+                assertEquals(0, guest.read(0, NO_PASID));
+                guest.context(CONTEXTS, 0, 9, ROOT + 3, 0);
+                assertEquals(0, guest.invalidate(CFGI_CD | SID, 1, NH_ASID, 0));
+                assertEquals(100, guest.read(0, NO_PASID), "S1CDMax " + contextsLg2);
+            }
+        }
+    }
+
+    /** As hardware forgets all of a stream when its entry is written. */
+    @Test
+    void whatIsAttachedAnewReadsItsDescriptorsAnew() throws Exception {
+        try (StreamGuest guest = guest(3, 2)) {
+            int again = guest.stream(FAULT_ID_VALID, translate(CONTEXTS, 4), 2);
+            var _ = guest.bound.replace(0, again);
+            assertEquals(100, guest.read(0, 1));
+            var _ = guest.bound.replace(0, guest.stream(0, StreamGuest.BYPASS, 0));
+            guest.put(CONTEXTS, 8 + 1, ipa(ROOT + 6));
+            var _ = guest.bound.replace(0, again);
+            assertEquals(200, guest.read(0, 1));
+        }
+    }
+
+    /** What cannot stall is recorded also where the context wants stalls. */
+    @Test
+    void addressesThatCanNeverComeAreRecorded() throws Exception {
+        DeviceConfig config = DeviceConfig.stalling("d").withPasidBits(8);
+        try (StreamGuest guest = guest(config, 2, 2, translate(CONTEXTS, 4))) {
+            int fd = guest.events(4);
+            assertEquals(refused(AccessResult.NOT_CANONICAL), guest.read(1L << 40, 1));
+            assertEquals(0x10, guest.event(fd)[0] & 0xff);
+            guest.put(ROOT + 3 + 2, 1, 1L << 47 | 3 | 1 << 10 | USER);
+            guest.put(CONTEXTS, 8, guest.get(CONTEXTS, 8) & ~(7L << 32));
+            guest.put(CONTEXTS, 8 + 1, ipa(ROOT + 3));
+            assertEquals(0, guest.invalidate(CFGI_CD | SID | 1 << 12, 1));
+            assertEquals(refused(AccessResult.TABLE_ERROR), guest.read(PAGE, 1));
+            assertEquals(0x11, guest.event(fd)[0] & 0xff, "beyond 32 bits");
+            assertEquals(0, guest.group().length);
+        }
+    }
+
+    @Test
+    void whatIsNotUsedOfAnEntryOrDescriptorDoesNotMatter() throws Exception {
+        try (StreamGuest guest = guest(2, 2)) {
+            for (int format = 0; format < 4; format++) {
+                var _ = guest.bound.replace(0, guest.stream(0, translate(CONTEXTS, 0) | (long) format << 4, 0));
+                assertEquals(0, guest.read(0, NO_PASID), "of one descriptor there is no format");
+            }
+            guest.put(LEAVES, 0, 0);
+            var _ = guest.bound.replace(0, guest.stream(0, translate(LEAVES, 4) | 1 << 4, 2));
+            assertEquals(refused(AccessResult.NOT_ATTACHED), guest.read(0, NO_PASID));
+            assertEquals(
+                    0x08 | (long) guest.device().requester() << 32, guest.events.getLast()[0]);
+            guest.put(CONTEXTS, 0, guest.get(CONTEXTS, 0) | 1 << 14 | 1 << 6);
+            var _ = guest.bound.replace(0, guest.stream(0, translate(CONTEXTS, 0), 0));
+            assertEquals(refused(AccessResult.NO_FAULT_QUEUE), guest.read(0, NO_PASID));
+            assertEquals(0x10, lastEvent(guest), "EPD0: no table, whatever its granule");
+        }
+    }
+
     @Test
     void anAsidIsForgottenAloneAndAPageOfEveryone() throws Exception {
         try (StreamGuest guest = guest(3, 2)) {

@@ -56,7 +56,7 @@ record EventRecord(long first, long second, long third, long fourth) {
         boolean hasSubstream = access.pasid() != FaultProducer.NO_PASID;
         long first = event | (stream & STREAM_MASK) << STREAM_SHIFT;
         if (event == BAD_SUBSTREAM) {
-            first |= (long) access.pasid() << SUBSTREAM_SHIFT;
+            first |= hasSubstream ? (long) access.pasid() << SUBSTREAM_SHIFT : 0;
         } else if (event != STREAM_DISABLED && hasSubstream) {
             first |= (long) access.pasid() << SUBSTREAM_SHIFT | SUBSTREAM_VALID;
         }

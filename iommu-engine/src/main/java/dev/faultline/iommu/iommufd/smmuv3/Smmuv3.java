@@ -1,6 +1,7 @@
 package dev.faultline.iommu.iommufd.smmuv3;
 
 import dev.faultline.ffm.Errno;
+import dev.faultline.iommu.FaultModel;
 import dev.faultline.iommu.Invalidations;
 import dev.faultline.iommu.IommuConfig;
 import dev.faultline.iommu.PageTable;
@@ -21,6 +22,7 @@ import dev.faultline.iommu.iommufd.UserData;
 import dev.faultline.iommu.iommufd.Viommu;
 import dev.faultline.iommu.iommufd.VirtualIommu;
 import dev.faultline.iommu.table.SmmuFaults;
+import dev.faultline.iommu.table.Translation;
 import dev.faultline.ring.FaultProducer;
 import dev.faultline.ring.FaultQueue;
 import java.util.BitSet;
@@ -52,9 +54,6 @@ public final class Smmuv3 implements Architecture {
     private final EngineDriver driver;
     private final Trace trace;
     private final Map<Integer, StreamParent> parents = new ConcurrentHashMap<>();
-
-    /** The ids under which devices are known to the guests that get their events: of when they were attached. */
-    private final Map<EngineDevice, Long> virtualIds = new ConcurrentHashMap<>();
 
     /** Under its lock. */
     private final BitSet vmids = new BitSet();
@@ -172,55 +171,42 @@ public final class Smmuv3 implements Architecture {
     /** A device that translates by a guest's tables has to be known to the guest. One that cannot fault may have a fault queue. */
     @Override
     public void admit(EngineDevice device, Domain to, int pasid) throws ErrnoException {
-        if (to instanceof StreamDomain stream
-                && stream.entry().config() == StreamEntry.Config.TRANSLATE
-                && stream.guest().virtualId(device).isEmpty()) {
-            throw new ErrnoException(Errno.ENOENT, "pt_id", "a page table whose vIOMMU knows the device");
+        if (to instanceof StreamDomain stream) {
+            OptionalLong known = stream.guest().virtualId(device);
+            if (known.isEmpty() && stream.entry().config() == StreamEntry.Config.TRANSLATE) {
+                throw new ErrnoException(Errno.ENOENT, "pt_id", "a page table whose vIOMMU knows the device");
+            }
+            stream.willAttach(device, known);
         }
     }
 
+    /** A stream table entry is put in place: nothing is known of its contexts. */
     @Override
     public void attached(EngineDevice device, Domain to, int pasid) {
-        OptionalLong known =
-                to instanceof StreamDomain stream ? stream.guest().virtualId(device) : OptionalLong.empty();
-        if (known.isPresent()) {
-            virtualIds.put(device, known.getAsLong());
-        } else if (pasid == 0) {
-            virtualIds.remove(device);
-        }
-    }
-
-    @Override
-    public void detached(EngineDevice device, int pasid) {
-        if (pasid == 0) {
-            virtualIds.remove(device);
+        if (to instanceof StreamDomain stream) {
+            driver.iommu().invalidations().renew(stream.table());
         }
     }
 
     // ---- events ----
 
+    /** No record is made of what stalled, or what its context wants none of; nor of a device's that has ATS, which tells it otherwise. */
     @Override
-    public void failed(EngineDevice device, Domain in, FailedAccess access) {
+    public void failed(EngineDevice device, PageTable in, FailedAccess access) {
+        StreamDomain stream = driver.find(in) instanceof StreamDomain nested ? nested : null;
+        boolean asks = device.device().config().faults() == FaultModel.PAGE_REQUEST;
         int number = SmmuFaults.event(access.fault());
-        if (number == 0 || !in.table().isRecorded(access.pasid(), access.fault()) || isAsked(device, in, access)) {
+        if (number == 0
+                || Translation.isUnrecorded(access.fault())
+                || (asks && (stream == null || stream.entry().hasAts()))) {
             return;
         }
         EventRecord record = EventRecord.of(number, device.device().requester(), access);
         trace.event(record.first(), record.second(), record.third(), record.fourth());
-        Long virtualId = virtualIds.get(device);
-        if (virtualId != null && in instanceof StreamDomain stream && record.isForGuests()) {
+        Long virtualId = stream == null ? null : stream.virtualId(device);
+        if (stream != null && virtualId != null && record.isForGuests()) {
             stream.guest().report(record, virtualId);
         }
-    }
-
-    /** Whether the access stalled, or its device asks by ATS, which tells it of faults in other ways than records. */
-    private static boolean isAsked(EngineDevice device, Domain in, FailedAccess access) {
-        return switch (device.device().config().faults()) {
-            case STALL -> in.table().mayAsk(access.pasid(), access.fault(), true);
-            case PAGE_REQUEST ->
-                !(in instanceof StreamDomain stream) || stream.entry().hasAts();
-            case TERMINATE, REPORTED -> false;
-        };
     }
 
     // ---- commands ----

@@ -3,6 +3,7 @@ package dev.faultline.iommu.iommufd.smmuv3;
 import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.PageTable;
 import dev.faultline.iommu.StreamEntry;
+import dev.faultline.iommu.iommufd.EngineDevice;
 import dev.faultline.iommu.iommufd.EngineDriver;
 import dev.faultline.iommu.iommufd.ErrnoException;
 import dev.faultline.iommu.iommufd.NestedDomain;
@@ -10,6 +11,9 @@ import dev.faultline.iommu.iommufd.UserData;
 import dev.faultline.ring.FaultQueue;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Map;
+import java.util.OptionalLong;
+import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -39,6 +43,9 @@ final class StreamDomain implements NestedDomain {
     private final StreamEntry entry;
     private final PageTable table;
 
+    /** By which ids the guest knows its devices: of when they were attached. Read by devices' threads. */
+    private final Map<EngineDevice, Long> virtualIds = new ConcurrentHashMap<>();
+
     StreamDomain(StreamParent parent, GuestSmmu guest, UserData data, @Nullable FaultQueue faults)
             throws ErrnoException {
         ByteBuffer given =
@@ -48,6 +55,7 @@ final class StreamDomain implements NestedDomain {
         this.entry = checked(given.getLong(0), given.getLong(8));
         this.table = parent.driver().iommu().stream(parent.table(), entry, faults);
         parent.nested().add(this);
+        parent.driver().add(this);
     }
 
     /** What is not valid is as if it were zero; else there is nothing that a guest may not say. */
@@ -84,6 +92,20 @@ final class StreamDomain implements NestedDomain {
 
     GuestSmmu guest() {
         return guest;
+    }
+
+    /** Before a device is attached; empty if the guest does not know it, and gets no events of it. */
+    void willAttach(EngineDevice device, OptionalLong virtualId) {
+        if (virtualId.isPresent()) {
+            virtualIds.put(device, virtualId.getAsLong());
+        } else {
+            virtualIds.remove(device);
+        }
+    }
+
+    @Nullable
+    Long virtualId(EngineDevice device) {
+        return virtualIds.get(device);
     }
 
     StreamEntry entry() {

@@ -3,6 +3,7 @@ package dev.faultline.iommu.iommufd.vtd;
 import dev.faultline.ffm.Errno;
 import dev.faultline.iommu.AccessResult;
 import dev.faultline.iommu.FaultModel;
+import dev.faultline.iommu.PageTable;
 import dev.faultline.iommu.TableFormat;
 import dev.faultline.iommu.iommufd.Architecture;
 import dev.faultline.iommu.iommufd.Domain;
@@ -112,8 +113,8 @@ public final class Vtd implements Architecture {
 
     /** An event for the guest that has the device. */
     @Override
-    public void failed(EngineDevice device, Domain in, FailedAccess access) {
-        VtdGuest guest = in instanceof VtdNested nested ? nested.viommu() : null;
+    public void failed(EngineDevice device, PageTable in, FailedAccess access) {
+        VtdGuest guest = driver.find(in) instanceof VtdNested nested ? nested.viommu() : null;
         if (guest != null) {
             OptionalLong virtualId = guest.virtualId(device);
             if (virtualId.isPresent()) {

@@ -61,6 +61,7 @@ final class VtdNested implements NestedDomain {
         this.table = attachable
                 ? driver.iommu().nested(parent.table(), TableFormat.X86_4_LEVEL, root, faults)
                 : driver.iommu().blocked();
+        driver.add(this);
     }
 
     @Override
