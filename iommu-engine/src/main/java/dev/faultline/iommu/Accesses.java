@@ -96,7 +96,9 @@ final class Accesses {
             }
             // What the device has in its TLB is attached: a detach empties it.
             long translation = one.tries == 0 ? through.hit(one.pasid, address, one.rights) : 0;
+            boolean waits = translatedCount > 0;
             if (translation == 0) {
+                waits = true;
                 Attachment attachment = attachments.get(one.pasid);
                 if (attachment == null) {
                     moveTranslated();
@@ -111,7 +113,7 @@ final class Accesses {
                 }
             }
             long offset = address & PAGE_OFFSET_MASK;
-            if (turn == 0 && one.left <= Frames.BYTES - offset) {
+            if (waits && turn == 0 && one.left <= Frames.BYTES - offset) {
                 translated[translatedCount] = slot;
                 translations[translatedCount++] = translation;
                 return true;
@@ -127,8 +129,8 @@ final class Accesses {
     }
 
     /**
-     * Moves the bytes of accesses that are translated. All of a batch are translated first: a translation has atomic steps, which wait for every load
-     * before them, so the lines of several pages would come one after the other. So they are asked for together.
+     * Moves the bytes of accesses that are translated. All of a batch are translated first: what the TLB misses has atomic steps, which wait for every load
+     * before them, so the lines of several pages would come one after the other. So they are asked for together. What the TLB has waits for nobody.
      */
     private void moveTranslated() {
         int n = translatedCount;
