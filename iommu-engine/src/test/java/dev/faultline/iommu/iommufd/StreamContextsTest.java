@@ -147,6 +147,37 @@ class StreamContextsTest {
         }
     }
 
+    /** Of the three classes that of the descriptor; a device that stalls is held, as the second stage's owner wants it. */
+    @Test
+    void aDescriptorThatTheSecondStageHasNot() throws Exception {
+        try (StreamGuest guest = guest(2, 2)) {
+            var _ = guest.bound.replace(
+                    0, guest.stream(FAULT_ID_VALID, translate(CONTEXTS, 4) - ipa(CONTEXTS) + 0x1000, 2));
+            int fd = guest.events(4);
+            assertEquals(refused(AccessResult.NO_PAGE_REQUESTS), guest.read(0, 1));
+            assertArrayEquals(
+                    new long[] {
+                        0x10 | 1 << 11 | 1 << 12 | (long) guest.device().requester() << 32,
+                        1L << 35 | 1L << 39,
+                        0,
+                        0x1000
+                    },
+                    guest.events.getLast(),
+                    "S2, CLASS 0, the descriptor's page");
+            assertEquals(0, guest.event(fd).length);
+        }
+        DeviceConfig config = DeviceConfig.stalling("d").withPasidBits(8);
+        try (StreamGuest guest = guest(config, 2, 2, translate(CONTEXTS, 4) - ipa(CONTEXTS) + 0x1000)) {
+            AccessResult result = guest.access(Access.READ, 8, 1, new long[1], () -> {
+                int[] group = guest.group();
+                assertEquals(8, group[6], "the access's address");
+                guest.answer(group[9], 1);
+            });
+            assertEquals(AccessResult.INVALID, result);
+            assertEquals(0, guest.events.size());
+        }
+    }
+
     @Test
     void aContextThatWantsNoRecordsGetsNone() throws Exception {
         try (StreamGuest guest = guest(2, 2)) {
