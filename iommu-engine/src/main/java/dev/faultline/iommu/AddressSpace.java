@@ -194,24 +194,36 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         try {
             refuseCut("address", first, first);
             refuseCut("bytes", last, last + 1);
-            boolean any = false;
-            Taken taken = new Taken();
-            long next = first;
-            while (true) {
-                long done = table.unmap(next, last, taken, BATCH);
-                if (done == 0 && bytes >= EngineTable.PRUNED_BYTES) {
-                    table.prune(first, last, taken);
-                }
-                any |= taken.pages() > 0;
-                release(taken, next, last);
-                if (done == 0) {
-                    return any;
-                }
-                next += done;
-            }
+            return takeOut(first, last);
         } finally {
             leave();
         }
+    }
+
+    /** Unmaps what is mapped by itself in a range: all of it, also where a device is waited for in vain. */
+    private boolean takeOut(long first, long last) {
+        boolean any = false;
+        Taken taken = new Taken();
+        QuiescenceTimeout stuck = null;
+        long next = first;
+        long done;
+        do {
+            done = table.unmap(next, last, taken, stuck == null ? BATCH : Integer.MAX_VALUE);
+            if (done == 0 && last - first + 1 >= EngineTable.PRUNED_BYTES) {
+                table.prune(first, last, taken);
+            }
+            any |= taken.pages() > 0;
+            try {
+                release(taken, next, last);
+            } catch (QuiescenceTimeout e) {
+                stuck = e;
+            }
+            next += done;
+        } while (done != 0);
+        if (stuck != null) {
+            throw stuck;
+        }
+        return any;
     }
 
     /**
@@ -545,7 +557,7 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         long last = first + bytes - 1;
         ReservedRegion region = reserved.overlapping(first, last);
         if (region != null) {
-            boolean _ = unmap(first, bytes);
+            takeBack(first, last);
             // Even if it is reserved no more: who reserved it may have found the mapping, and given up as well.
             throw clash(first, region);
         }
@@ -553,11 +565,11 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         try {
             whole = siblings.show(first, last);
         } catch (IllegalArgumentException e) {
-            boolean _ = unmap(first, bytes);
+            takeBack(first, last);
             throw e;
         }
         if (!whole) {
-            boolean _ = unmap(first, bytes);
+            takeBack(first, last);
             throw frames.none("a page table");
         }
     }
@@ -572,8 +584,6 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
             if (reserved.overlapping(at, last) == null && siblings.show(at, last)) {
                 return true;
             }
-        } catch (QuiescenceTimeout e) {
-            return true;
         } catch (IllegalArgumentException e) {
             // A table that came meanwhile can not translate it.
         }
@@ -590,6 +600,17 @@ public final class AddressSpace implements PageMapper, AutoCloseable {
         }
         // Somebody else has taken it since.
         return true;
+    }
+
+    /** Unmaps what was mapped just now, whatever range is being made there meanwhile. */
+    private void takeBack(long first, long last) {
+        stations.mayWait();
+        enter();
+        try {
+            boolean _ = takeOut(first, last);
+        } finally {
+            leave();
+        }
     }
 
     private boolean wanted(long at) {

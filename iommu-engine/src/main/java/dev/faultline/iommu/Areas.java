@@ -610,14 +610,19 @@ public final class Areas {
         return area != null && area.settled && Long.compareUnsigned(area.last(), address) >= 0 ? area : null;
     }
 
-    /** An area that lies in a range, or null: one volatile load while there is none anywhere. */
+    /** An area that is mapped in a range, or null: one volatile load while there is none anywhere. */
     @Nullable
     Area overlapping(long first, long last) {
         if (count == 0) {
             return null;
         }
         synchronized (this) {
-            return firstIn(first, last);
+            Area area = firstIn(first, last);
+            while (area != null && !area.settled) {
+                boolean more = Long.compareUnsigned(area.last(), last) < 0;
+                area = more ? firstIn(area.last() + 1, last) : null;
+            }
+            return area;
         }
     }
 

@@ -270,7 +270,7 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         if (Translation.isFault(translation)
                 && Translation.level(translation) == 0
                 && Translation.page(Translation.address(translation)) == Translation.page(lastReached)) {
-            lastDepartures = departures;
+            lastDepartures = Math.max(departures, NOT_SEEN);
         }
         return translation;
     }

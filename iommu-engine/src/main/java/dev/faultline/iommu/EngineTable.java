@@ -286,8 +286,12 @@ final class EngineTable implements AreaTable {
         iommu.walkCache().invalidate(table.domain(), 0, Iotlb.EVERYTHING);
         radix.shut();
         radix.close();
-        shown.values().forEach(each -> each.borrowed.forEach(iommu.borrowed()::giveBack));
-        shown.clear();
+        // Who takes it out gives it back: here, or in letGo.
+        shown.forEach((area, now) -> {
+            if (shown.remove(area, now)) {
+                now.borrowed.forEach(iommu.borrowed()::giveBack);
+            }
+        });
     }
 
     // What is the same in several tables.

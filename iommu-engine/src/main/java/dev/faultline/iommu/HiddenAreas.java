@@ -16,9 +16,11 @@ final class HiddenAreas {
     static final class Hidden {
         private final Area area;
         private final List<AreaTable> by;
-        private final boolean holds;
 
         // Under the lock of the list.
+        /** How often the area's pages are given back with it. */
+        private int holds;
+
         /** Nobody waits for it, or somebody who can do without. */
         private boolean left;
         /** What an unmap that gave up waiting owes to the next one. */
@@ -27,7 +29,7 @@ final class HiddenAreas {
         private Hidden(Area area, List<AreaTable> by, boolean holds, boolean left) {
             this.area = area;
             this.by = by;
-            this.holds = holds;
+            this.holds = holds ? 1 : 0;
             this.left = left;
         }
     }
@@ -111,17 +113,29 @@ final class HiddenAreas {
                 return 0;
             }
         }
-        long owed;
         synchronized (this) {
             if (!all.remove(hidden)) {
                 return 0;
             }
-            owed = hidden.owed;
+            if (handedOn(hidden)) {
+                return hidden.owed;
+            }
         }
-        if (hidden.holds) {
+        for (int i = 0; i < hidden.holds; i++) {
             hidden.area.backing().release(hidden.area.firstPage(), hidden.area.lastPage());
         }
-        return owed;
+        return hidden.owed;
+    }
+
+    /** Whether a table still has to let go of the same area: then the last of them gives its pages back. */
+    private boolean handedOn(Hidden gone) {
+        for (Hidden other : all) {
+            if (other.area.equals(gone.area)) {
+                other.holds += gone.holds;
+                return true;
+            }
+        }
+        return false;
     }
 
     private synchronized List<Hidden> those(Predicate<Hidden> which) {

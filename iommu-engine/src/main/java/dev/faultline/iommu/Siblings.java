@@ -57,7 +57,7 @@ final class Siblings {
     }
 
     /**
-     * Makes the others say what was mapped in a range. Waits only if they said something else there.
+     * Makes the others say what was mapped in a range. Waits for no device.
      *
      * @param from the first address, and the last one on the same side of the gap in the input range
      * @return false if no frame is free for a table: then they lack pages
@@ -84,9 +84,9 @@ final class Siblings {
         } finally {
             lock.unlock();
         }
-        if (!changes.isEmpty()) {
-            await(changes);
-        }
+        // Whoever took out of the first what they said waits for them: see the class.
+        long newest = iommu.log().epoch();
+        changes.forEach(change -> change.table().freeLater(change.taken(), newest));
         return whole;
     }
 

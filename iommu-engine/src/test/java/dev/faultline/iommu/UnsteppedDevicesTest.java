@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.faultline.iommu.table.Leaf;
 import dev.faultline.ring.QueueConfig;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicReference;
@@ -245,27 +246,106 @@ class UnsteppedDevicesTest {
         }
     }
 
+    /** Memory, which does something when it is first held: then its range is just being made. */
+    private static Backing memory(Rig rig, Runnable first) {
+        MemorySegment own = rig.arena.allocate(PAGE, PAGE);
+        return new Backing(0, PAGE, true, null) {
+            @Override
+            protected MemorySegment piece(long offset) {
+                first.run();
+                return own.asSlice(offset);
+            }
+
+            @Override
+            protected boolean transfer(long offset, MemorySegment data, boolean write) {
+                throw new AssertionError("not used");
+            }
+        };
+    }
+
     @Test
     void aPageThatKeptARangeOutIsInEveryTable() {
         try (Rig rig = Rig.open()) {
             PageTable other = rig.space.addTable(TableFormat.ARM_4K_STAGE_1, null);
-            MemorySegment own = rig.arena.allocate(PAGE, PAGE);
-            Backing memory = new Backing(0, PAGE, true, null) {
-                @Override
-                protected @Nullable MemorySegment piece(long offset) {
-                    var _ = rig.space.zero(BASE);
-                    return own.asSlice(offset);
-                }
-
-                @Override
-                protected boolean transfer(long offset, MemorySegment data, boolean write) {
-                    throw new AssertionError("not used");
-                }
-            };
+            Backing memory = memory(rig, () -> assertTrue(rig.space.zero(BASE)));
             assertEquals(
                     AreaResult.TAKEN,
                     rig.space.areas().map(memory, 0, PAGE, READ, BASE).result());
             assertSamePage(rig, other);
+        }
+    }
+
+    @Test
+    void aPageIsUnmappedWhileARangeIsMadeThere() {
+        try (Rig rig = Rig.open()) {
+            assertTrue(rig.space.zero(BASE));
+            Backing memory = memory(rig, () -> assertTrue(rig.space.unmap(BASE, PAGE)));
+            assertEquals(
+                    AreaResult.DONE,
+                    rig.space.areas().map(memory, 0, PAGE, READ, BASE).result());
+            assertThrows(IllegalArgumentException.class, () -> rig.space.unmap(BASE, PAGE));
+        }
+    }
+
+    @Test
+    void aPageThatFindsNoRoomIsTakenBackWhileARangeIsMadeThere() {
+        try (Rig rig = Rig.open()) {
+            PageTable other = rig.space.addTable(TableFormat.ARM_4K_STAGE_1, null);
+            Frames frames = rig.iommu.frames();
+            Backing memory = memory(rig, () -> {
+                List<Long> held = new ArrayList<>();
+                // Enough for a page and three tables, and not for three more.
+                for (long left = frames.freeCount(); left > 4; left--) {
+                    held.add(frames.allocate());
+                }
+                assertThrows(OutOfFrames.class, () -> rig.space.zero(BASE));
+                held.forEach(frames::free);
+            });
+            assertEquals(
+                    AreaResult.DONE,
+                    rig.space.areas().map(memory, 0, PAGE, READ, BASE).result());
+            assertSamePage(rig, other);
+        }
+    }
+
+    @Test
+    void allOfARangeIsUnmappedAlsoWhereADeviceIsWaitedForInVain() throws InterruptedException {
+        try (Rig rig = patientFor(30)) {
+            int pages = 300;
+            for (int i = 0; i < pages; i++) {
+                assertTrue(rig.space.zero(BASE + i * PAGE));
+            }
+            Device device = attached(rig);
+            try (Entered _ = new Entered(device)) {
+                assertThrows(QuiescenceTimeout.class, () -> rig.space.unmap(BASE, pages * PAGE));
+                assertEquals(0, rig.space.mappedPages());
+                assertFalse(rig.space.isMapped(BASE + (pages - 1) * PAGE));
+            }
+        }
+    }
+
+    /** Of two tables that leave one has a device that is not stepped. */
+    @Test
+    void theLastTableToLetGoGivesBack() throws InterruptedException {
+        try (Rig rig = patientFor(30)) {
+            SegmentBacking memory = new SegmentBacking(rig.arena.allocate(PAGE, PAGE));
+            PageTable table = rig.iommu.pageTable(TableFormat.VTD_SECOND_4_LEVEL, null);
+            AreaTable other = new EmptyTable();
+            Areas areas = new Areas();
+            assertEquals(AreaResult.DONE, areas.map(memory, 0, PAGE, READ, BASE).result());
+            assertEquals(AreaResult.DONE, areas.join(table.areas()));
+            assertEquals(AreaResult.DONE, areas.join(other));
+            Device device = rig.iommu.device(DeviceConfig.plain("d"));
+            var _ = device.attach(table);
+            try (Entered _ = new Entered(device)) {
+                assertThrows(QuiescenceTimeout.class, () -> areas.leave(table.areas()));
+                areas.leave(other);
+                assertEquals(1, memory.held(), "a device may use it");
+            }
+            areas.leave(table.areas());
+            assertEquals(0, memory.held());
+            device.close();
+            table.close();
         }
     }
 

@@ -16,8 +16,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Entries change by compare-and-set and exchange, which release what they publish: a table's zeroes, a page's content.
  *
- * <p><b>Taking an empty table out</b>, for a large page or for nothing. The entry above becomes {@link #BUSY} with the table's
- * address: not present, which it was for every address in it. Then each item is made {@link #FROZEN}, by compare-and-set from 0. If
+ * <p><b>Taking an empty table out</b>, for a large page or for nothing. The entry above is marked {@link #BUSY}: mappers wait, all
+ * others go on to the table, in which a leaf may be still. Then each item is made {@link #FROZEN}, by compare-and-set from 0. If
  * a leaf is met, all is put back, and the table stays; else what replaces it takes BUSY's place. A mapper that stood in it has put
  * its leaf there before, or it meets FROZEN and begins again from the root. Its frame is used again after the devices' threads and
  * the mappers ({@link Visits}) have left.
@@ -38,10 +38,10 @@ public final class RadixTable {
     }
 
     private static final int ENTRY_LG2 = 3;
+    /** In a table's entry, ignored by the hardware of every format: somebody is replacing the table, and nothing new may be put in it. */
+    private static final long BUSY = 1L << 58;
     /** In an item, present in no format: nothing may be put here any more. */
-    private static final long FROZEN = 1L << 58;
-    /** With a table's address, present in no format: somebody is replacing the table by a page. */
-    private static final long BUSY = 1L << 57;
+    private static final long FROZEN = BUSY;
 
     // What a descent comes to instead of an item.
     private static final long NONE_FREE = -1;
@@ -281,9 +281,7 @@ public final class RadixTable {
             if (!empty(format.tableAddress(entry), target - 1)) {
                 return Outcome.IN_USE;
             }
-            long busy = BUSY | format.tableAddress(entry);
-            walker.tableDeparts();
-            if (memory.replace(slot, entry, busy)) {
+            if (memory.replace(slot, entry, entry | BUSY)) {
                 return replaceTable(slot, entry, target, leaf, taken);
             }
         }
@@ -307,7 +305,7 @@ public final class RadixTable {
                 }
                 entry = memory.entry(slot);
             }
-            if ((entry & tableMask) == tableValue) {
+            if ((entry & (tableMask | BUSY)) == tableValue) {
                 table = entry & tableAddressMask;
             } else if (entry == 0 || goes(entry)) {
                 return GOING;
@@ -325,9 +323,14 @@ public final class RadixTable {
         long table = format.tableAddress(entry);
         boolean frozen = freeze(table, target - 1);
         if (frozen) {
+            // Nobody finds a page in it any more; from the exchange on somebody may find one in its place.
+            walker.tableDeparts();
+            memory.exchange(slot, leaf);
+            walker.tableDeparted();
             collect(table, target - 1, taken);
+        } else {
+            memory.exchange(slot, entry);
         }
-        memory.exchange(slot, frozen ? leaf : entry);
         return frozen ? Outcome.DONE : Outcome.IN_USE;
     }
 
@@ -336,7 +339,7 @@ public final class RadixTable {
         for (int i = 0; i < format.entries(level); i++) {
             long entry = memory.entry(table + ((long) i << ENTRY_LG2));
             if (entry != 0
-                    && !goes(entry)
+                    && entry != FROZEN
                     && (level == 0
                             || format.classify(entry, level) != TABLE
                             || !empty(format.tableAddress(entry), level - 1))) {
@@ -367,7 +370,7 @@ public final class RadixTable {
                 return false;
             } else if (entry != 0) {
                 long below = format.tableAddress(entry);
-                if (memory.replace(slot, entry, BUSY | below)) {
+                if (memory.replace(slot, entry, entry | BUSY)) {
                     boolean frozen = freeze(below, level - 1);
                     if (!frozen) {
                         memory.exchange(slot, entry);
@@ -387,9 +390,8 @@ public final class RadixTable {
             if (entry == FROZEN) {
                 memory.exchange(slot, 0);
             } else {
-                long below = entry & ~BUSY;
-                thaw(below, level - 1, format.entries(level - 1));
-                memory.exchange(slot, format.table(below));
+                thaw(format.tableAddress(entry), level - 1, format.entries(level - 1));
+                memory.exchange(slot, entry & ~BUSY);
             }
         }
     }
@@ -399,7 +401,7 @@ public final class RadixTable {
         for (int i = 0; level > 0 && i < format.entries(level); i++) {
             long entry = memory.entry(table + ((long) i << ENTRY_LG2));
             if (busy(entry)) {
-                collect(entry & ~BUSY, level - 1, taken);
+                collect(format.tableAddress(entry), level - 1, taken);
             }
         }
         taken.table(table);
@@ -436,7 +438,7 @@ public final class RadixTable {
                 while (true) {
                     slot = format.slot(table, address, level);
                     entry = memory.entry(slot);
-                    if (level == 0 || entry == 0 || goes(entry) || format.classify(entry, level) != TABLE) {
+                    if (level == 0 || entry == 0 || entry == FROZEN || format.classify(entry, level) != TABLE) {
                         break;
                     }
                     table = format.tableAddress(entry);
@@ -445,7 +447,7 @@ public final class RadixTable {
                 long span = 1L << format.shift(level);
                 long start = address & -span;
                 long end = start + span - 1;
-                if (entry != 0 && !goes(entry) && (entry & PageFormat.RANGE) == kind) {
+                if (entry != 0 && entry != FROZEN && (entry & PageFormat.RANGE) == kind) {
                     boolean inside = Long.compareUnsigned(start, from) >= 0 && Long.compareUnsigned(end, last) <= 0;
                     if (inside) {
                         if (taken.pages() == limit) {
@@ -501,8 +503,7 @@ public final class RadixTable {
                     prune(below, level - 1, first, Long.compareUnsigned(end, last) < 0 ? end : last, taken);
                     break;
                 }
-                walker.tableDeparts();
-                if (memory.replace(slot, entry, BUSY | below)
+                if (memory.replace(slot, entry, entry | BUSY)
                         && replaceTable(slot, entry, level, 0, taken) == Outcome.DONE) {
                     break;
                 }
@@ -545,7 +546,7 @@ public final class RadixTable {
         try {
             long slot = slotOf(address, 0);
             long entry = slot < 0 ? 0 : memory.entry(slot);
-            return goes(entry) ? 0 : entry;
+            return entry == FROZEN ? 0 : entry;
         } finally {
             visits.leave(visit);
         }
@@ -558,7 +559,7 @@ public final class RadixTable {
             long table = root;
             for (int level = top; ; level--) {
                 long entry = memory.entry(format.slot(table, address, level));
-                int kind = entry == 0 || goes(entry) ? -1 : format.classify(entry, level);
+                int kind = entry == 0 || entry == FROZEN ? -1 : format.classify(entry, level);
                 if (kind == LEAF) {
                     return format.shift(level);
                 }
@@ -653,7 +654,7 @@ public final class RadixTable {
                 while (true) {
                     slot = format.slot(table, address, level);
                     entry = memory.entry(slot);
-                    kind = entry == 0 || goes(entry) ? -1 : format.classify(entry, level);
+                    kind = entry == 0 || entry == FROZEN ? -1 : format.classify(entry, level);
                     if (kind != TABLE) {
                         break;
                     }
@@ -722,7 +723,7 @@ public final class RadixTable {
                 int kind;
                 while (true) {
                     long entry = memory.entry(format.slot(table, address, level));
-                    kind = entry == 0 || goes(entry) ? -1 : format.classify(entry, level);
+                    kind = entry == 0 || entry == FROZEN ? -1 : format.classify(entry, level);
                     if (kind != TABLE) {
                         break;
                     }
@@ -755,7 +756,7 @@ public final class RadixTable {
             int level = leafLevel(address);
             long slot = level < 0 ? -1 : slotOf(address, level);
             long entry = slot < 0 ? 0 : memory.entry(slot);
-            if (entry == 0 || goes(entry) || format.classify(entry, level) != LEAF) {
+            if (entry == 0 || entry == FROZEN || format.classify(entry, level) != LEAF) {
                 return false;
             }
             into.address = address & -(1L << format.shift(level));
@@ -841,7 +842,7 @@ public final class RadixTable {
         long table = root;
         for (int level = top; level >= 0; level--) {
             long entry = memory.entry(format.slot(table, address, level));
-            int kind = entry == 0 || goes(entry) ? -1 : format.classify(entry, level);
+            int kind = entry == 0 || entry == FROZEN ? -1 : format.classify(entry, level);
             if (kind != TABLE) {
                 return kind == LEAF ? level : -1;
             }
@@ -857,7 +858,7 @@ public final class RadixTable {
             long entry = memory.entry(format.slot(table, address, level));
             if ((entry & tableMask) == tableValue) {
                 table = entry & tableAddressMask;
-            } else if (entry == 0 || goes(entry) || format.classify(entry, level) != TABLE) {
+            } else if (entry == 0 || entry == FROZEN || format.classify(entry, level) != TABLE) {
                 return -1;
             } else {
                 table = format.tableAddress(entry);
@@ -866,13 +867,13 @@ public final class RadixTable {
         return format.slot(table, address, target);
     }
 
-    /** Whether an entry is one that no format knows: what is here is going. */
+    /** Whether a mapper has to begin again: what is here is going. */
     private static boolean goes(long entry) {
-        return entry == FROZEN || busy(entry);
+        return (entry & BUSY) != 0;
     }
 
     private static boolean busy(long entry) {
-        return (entry & (BUSY | (1 << ENTRY_LG2) - 1)) == BUSY;
+        return goes(entry) && entry != FROZEN;
     }
 
     /** Frames side by side, aligned to all of them; -1 if they are not to be had. */

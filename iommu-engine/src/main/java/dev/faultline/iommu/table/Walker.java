@@ -49,10 +49,12 @@ public final class Walker extends Walk {
     private final int windowLg2;
 
     /**
-     * How often a table was taken out of its place, or was about to be. Written by who changes tables, before the entry above changes; read by who knows
-     * where a table is. A stale value is one of before the change, and so is what was read before it.
+     * How often somebody began to take a table out of its place, and how often that was over. Written by who changes tables, before and after the entry
+     * above changes; read by who knows where a table is, the second before the first. While both are the same, no table is between.
      */
-    private final AtomicLong departures = new AtomicLong();
+    private final AtomicLong departing = new AtomicLong();
+
+    private final AtomicLong departed = new AtomicLong();
 
     /** @param root the physical address of the root table */
     public Walker(PageFormat format, PhysicalMemory memory, long root) {
@@ -83,14 +85,22 @@ public final class Walker extends Walk {
     /**
      * Tables taken out so far. If it is the same before a walk that came to a table and after an entry of that table was read, the table was in its
      * place when the entry was read.
+     *
+     * @return 0 or more; negative while one is being taken out, which says nothing
      */
     public long departures() {
-        return departures.getAcquire();
+        long over = departed.getAcquire();
+        return departing.getAcquire() == over ? over : -2;
     }
 
     /** A table is about to be taken out. */
     void tableDeparts() {
-        departures.getAndIncrement();
+        departing.getAndIncrement();
+    }
+
+    /** It is. */
+    void tableDeparted() {
+        departed.getAndIncrement();
     }
 
     /** log2 of the bytes that a table of level 0 is for. */

@@ -173,6 +173,48 @@ class TableRaceTest {
         }
     }
 
+    /** A page in a table that is just tried whether it is empty is found by everybody: who looks, who walks, who unmaps. */
+    @ParameterizedTest
+    @MethodSource("dev.faultline.iommu.table.Formats#all")
+    void aPageIsThereWhileItsTableIsTried(PageFormat format) throws InterruptedException {
+        try (TestMemory memory = new TestMemory(256)) {
+            RadixTable table = memory.table(format);
+            AtomicInteger running = new AtomicInteger(1);
+            together(
+                    () -> {
+                        Taken taken = new Taken();
+                        Leaf leaf = new Leaf();
+                        try {
+                            for (int i = 0; i < 20_000; i++) {
+                                long at = LARGE + (i & 511) * SMALL;
+                                assertEquals(RadixTable.Outcome.DONE, table.map(at, 0, 12, READ | WRITE, false, taken));
+                                assertTrue(table.look(at, leaf));
+                                assertEquals(12, table.mappedLg2(at));
+                                assertEquals(0, table.nextMapped(at, at + SMALL - 1));
+                                assertTrue(table.entry(at) != 0);
+                                assertTrue(table.walk(at, READ) > 0);
+                                assertEquals(0, table.unmap(at, at + SMALL - 1, taken, 1));
+                                assertEquals(1, taken.pages());
+                                table.free(taken);
+                                taken.clear();
+                            }
+                        } finally {
+                            running.set(0);
+                        }
+                    },
+                    () -> {
+                        Taken taken = new Taken();
+                        while (running.get() > 0) {
+                            table.prune(0, (1L << 30) - 1, taken);
+                            assertEquals(0, taken.pages());
+                            table.free(taken);
+                            taken.clear();
+                        }
+                    });
+            table.close();
+        }
+    }
+
     /** Page tables 8 and 9, many writers: what a walk marked is there, and no mark is lost to another. */
     @ParameterizedTest
     @MethodSource("dev.faultline.iommu.table.Formats#all")
