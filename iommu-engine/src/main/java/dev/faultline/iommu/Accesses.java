@@ -135,12 +135,17 @@ final class Accesses {
     private void moveTranslated() {
         int n = translatedCount;
         translatedCount = 0;
-        long words = 0;
-        for (int i = 0; i < n; i++) {
-            long offset = window.at(translated[i]).address & PAGE_OFFSET_MASK;
-            words += memory.fetch(Translation.page(translations[i]) | offset);
+        long bytes = 0;
+        try {
+            for (int i = 0; i < n; i++) {
+                long offset = window.at(translated[i]).address & PAGE_OFFSET_MASK;
+                bytes += memory.fetch(Translation.page(translations[i]) | offset);
+            }
+        } catch (IllegalStateException | WrongThreadException | IllegalArgumentException e) {
+            // Memory that can not be read: the access to it ends so when it moves, and the others do not.
+            bytes = 0;
         }
-        fetched = words;
+        fetched = bytes;
         for (int i = 0; i < n; i++) {
             int slot = translated[i];
             boolean _ = movePage(slot, window.at(slot), translations[i]);

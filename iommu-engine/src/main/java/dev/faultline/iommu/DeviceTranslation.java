@@ -130,6 +130,8 @@ final class DeviceTranslation implements InvalidationLog.Reader {
      * @return a translation, a fault, or 0 if nothing is attached
      */
     long request(int pasid, long address, boolean noWrite, int shift) {
+        // Also while its thread waits, and obeys nothing: what is remembered may have gone.
+        obey(log.epoch());
         Attachment attachment = attachments.get(pasid);
         if (attachment == null || !attachment.table().walk().of(pasid).mayAsk(0, false)) {
             return 0;
@@ -232,9 +234,13 @@ final class DeviceTranslation implements InvalidationLog.Reader {
         long reached = guestTables[at];
         long leaf = nested.leafFrom(reached, address, needed);
         if (leaf != 0) {
-            long host = walk(parentDomain, nested.second(), nested.between(leaf, address), needed);
-            if (!Translation.isFault(host)) {
-                return nested.composed(reached, leaf, address, host);
+            long between = nested.between(leaf, address);
+            // What a guest writes may be beyond what the second stage translates, and what caches can tell apart.
+            if (nested.second().canonical(between) && Iotlb.holds(between)) {
+                long host = walk(parentDomain, nested.second(), between, needed);
+                if (!Translation.isFault(host)) {
+                    return nested.composed(reached, leaf, address, host);
+                }
             }
         }
         return nested.walk(address, needed);

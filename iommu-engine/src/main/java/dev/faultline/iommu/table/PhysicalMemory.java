@@ -2,6 +2,7 @@ package dev.faultline.iommu.table;
 
 import dev.faultline.ffm.SharedWords;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -173,13 +174,13 @@ public final class PhysicalMemory {
         return bank == null ? null : bank.memory.asSlice(address - bank.base);
     }
 
-    /** The word that an address lies in, read to have its line at hand. There is memory. */
-    public long fetch(long address) {
+    /** A byte, read to have its line at hand; throws what {@link #read} throws. */
+    public byte fetch(long address) {
         if (Long.compareUnsigned(address, firstBytes) < 0) {
-            return SharedWords.getLong(first, address & -Long.BYTES);
+            return first.get(ValueLayout.JAVA_BYTE, address);
         }
         Bank bank = bank(address);
-        return SharedWords.getLong(bank.memory, address - bank.base & -Long.BYTES);
+        return bank.memory.get(ValueLayout.JAVA_BYTE, address - bank.base);
     }
 
     /** Copies out. The range lies within one page. */
