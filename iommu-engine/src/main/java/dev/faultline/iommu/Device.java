@@ -200,6 +200,25 @@ public final class Device implements AutoCloseable {
         perform(() -> port.reportAs(reportedId));
     }
 
+    /**
+     * {@link #reportAs} without waiting: where a thread has entered it, from that one's next step or its leaving on, and before anything
+     * that the caller asks of the device after this.
+     *
+     * @param reportedId instead of {@link #id}
+     */
+    public void reportSoonAs(int reportedId) {
+        gate.post(() -> port.reportAs(reportedId));
+    }
+
+    /**
+     * Whether it was closed.
+     *
+     * @return true from then on; any thread
+     */
+    public boolean isClosed() {
+        return gate.closed();
+    }
+
     /** Takes answers, by the thread inside. */
     void pollReports() {
         var _ = port.poll(requests, false);
@@ -740,6 +759,8 @@ public final class Device implements AutoCloseable {
     }
 
     private void closeNow() {
+        // Changes may have been left to this thread.
+        var _ = gate.serve();
         if (gate.closed()) {
             return;
         }

@@ -80,9 +80,25 @@ final class DeviceGate implements Station.Stepped {
         }
         owner.set(null);
         // A request that came in before may have counted on the steps that will not come now.
-        if (hasControls() && enter()) {
+        if (hasControls()) {
+            serveIfFree();
+        }
+    }
+
+    /** Serves as the thread inside, if nobody is. A closed device, which nobody enters, has to be served still: changes may be left to it. */
+    private void serveIfFree() {
+        if (enter()) {
             var _ = serve();
             leave();
+            return;
+        }
+        Thread me = Thread.currentThread();
+        while (closed && hasControls() && owner.compareAndSet(null, me)) {
+            try {
+                var _ = serve();
+            } finally {
+                owner.set(null);
+            }
         }
     }
 
@@ -132,17 +148,13 @@ final class DeviceGate implements Station.Stepped {
             return;
         }
         controls.offer(new Control(act));
-        if (enter()) {
-            var _ = serve();
-            leave();
-        }
+        serveIfFree();
     }
 
     /** One step of waiting for the device: serves what is asked of the devices that the calling thread is in, and holds nobody up. */
     void whileWaiting(int turn) {
-        if (!controls.isEmpty() && enter()) {
-            var _ = serve();
-            leave();
+        if (hasControls()) {
+            serveIfFree();
         }
         Station own = iommu.stations().current();
         if (own == null) {
@@ -192,12 +204,11 @@ final class DeviceGate implements Station.Stepped {
         try {
             long start = System.nanoTime();
             for (int turn = 0; !control.done(); turn++) {
-                if (enter()) {
-                    var _ = serve();
-                    leave();
-                } else if (closed && owner.get() == null) {
-                    control.run();
-                } else if (System.nanoTime() - start > iommu.config().limitNs()) {
+                serveIfFree();
+                if (control.done()) {
+                    break;
+                }
+                if (System.nanoTime() - start > iommu.config().limitNs()) {
                     if (later == null ? control.callOff() : control.leave()) {
                         if (later != null) {
                             return false;

@@ -134,8 +134,8 @@ public final class Context {
      * @param device that nobody has bound
      * @param keepsOpen whether the context stays open as long as it is bound
      * @return its object, which the driver uses until it {@linkplain DeviceObject#unbind unbinds} it
-     * @throws ErrnoException EPERM if another context has bound it, or one of its isolation group; EBUSY if this one has or a thread has entered the device and
-     *     does not step it, ENOMEM; EINVAL if the device has a region that it has to reach at its physical address
+     * @throws ErrnoException EPERM if another context has bound it, or one of its isolation group; EBUSY if this one has, one of a
+     *     group that nobody owns is being reset, or a thread has entered the device and does not step it, ENOMEM; EINVAL if the device has a region that it has to reach at its physical address
      */
     public DeviceObject bind(DriverDevice device, boolean keepsOpen) throws ErrnoException {
         for (ReservedRegion region : device.device().config().reserved()) {

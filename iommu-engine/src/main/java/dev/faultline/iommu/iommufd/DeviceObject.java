@@ -85,17 +85,7 @@ public final class DeviceObject extends IommufdObject {
      * @throws ErrnoException if it is refused; nothing has changed
      */
     public int attach(int pasid, int ptId) throws ErrnoException {
-        objects().use(this);
-        boolean done = false;
-        try {
-            int id = change(ptId, pasid, true, hwpt -> attachTo(hwpt, pasid));
-            done = true;
-            return id;
-        } finally {
-            if (!done) {
-                objects().unuse(this);
-            }
-        }
+        return change(ptId, pasid, true, hwpt -> attachTo(hwpt, pasid));
     }
 
     /**
@@ -257,7 +247,8 @@ public final class DeviceObject extends IommufdObject {
 
     /** Looks for an automatic page table that fits, or makes one. */
     private Changed toAutomatic(Ioas ioas, int pasid, boolean attaches, Change change) throws ErrnoException {
-        ioas.tables.lock();
+        @Nullable Left[] undone = new @Nullable Left[1];
+        ioas.lock();
         try {
             for (HwptPaging each : List.copyOf(ioas.paging())) {
                 if (each.isAutomatic() && objects().tryUse(each)) {
@@ -285,7 +276,8 @@ public final class DeviceObject extends IommufdObject {
                     try {
                         hwpt.join();
                     } catch (ErrnoException | RuntimeException e) {
-                        leaveNow(pasid, false, () -> objects().unuse(hwpt));
+                        // From this, or from what another thread has put in its place since.
+                        undone[0] = leaveNow(pasid, false);
                         throw e;
                     }
                 } else {
@@ -297,7 +289,8 @@ public final class DeviceObject extends IommufdObject {
             objects().unuseAndDestroy(made);
             return new Changed(made, left[0]);
         } finally {
-            ioas.tables.unlock();
+            ioas.unlock();
+            left(undone[0]);
         }
     }
 
@@ -327,6 +320,7 @@ public final class DeviceObject extends IommufdObject {
                 throw e;
             }
             objects().use(hwpt);
+            objects().use(this);
             return null;
         } finally {
             group.lock().unlock();
@@ -345,7 +339,7 @@ public final class DeviceObject extends IommufdObject {
             }
             Collection<DeviceObject> all = group.joined(pasid);
             boolean moves = pasid == IsolationGroup.WHOLE && ioas(hwpt) != ioas(old);
-            Later later = new Later(context);
+            Later later = new Later(context, old);
             try {
                 if (moves) {
                     for (DeviceObject each : all) {
@@ -371,29 +365,32 @@ public final class DeviceObject extends IommufdObject {
 
     /** Detaches, and lets go of what it was attached to. */
     private void leave(int pasid, boolean mayRefuse) {
-        leaveNow(pasid, mayRefuse, null);
+        left(leaveNow(pasid, mayRefuse));
     }
 
-    private void leaveNow(int pasid, boolean mayRefuse, @Nullable Runnable letGo) {
-        Hwpt left;
-        Later later = new Later(context);
+    private void left(@Nullable Left left) {
+        if (left != null) {
+            letGo(left);
+            objects().unuse(this);
+        }
+    }
+
+    /** Detaches; null if it is not attached. */
+    private @Nullable Left leaveNow(int pasid, boolean mayRefuse) {
         group.lock().lock();
         try {
-            left = group.of(this, pasid);
+            Hwpt left = group.of(this, pasid);
             if (left == null) {
-                return;
+                return null;
             }
+            Later later = new Later(context, left);
             group.leave(this, pasid, mayRefuse, later);
             if (pasid == IsolationGroup.WHOLE) {
                 release(left);
             }
+            return new Left(left, 1, later);
         } finally {
             group.lock().unlock();
-        }
-        Hwpt gone = left;
-        later.finish(letGo != null ? letGo : () -> letGo(gone));
-        if (letGo == null) {
-            objects().unuse(this);
         }
     }
 
@@ -428,7 +425,7 @@ public final class DeviceObject extends IommufdObject {
     }
 
     /** Lets go of a page table it was attached to; an automatic one goes with its last attachment. */
-    private void letGo(Hwpt hwpt) {
+    void letGo(Hwpt hwpt) {
         if (hwpt instanceof HwptPaging paging && paging.isAutomatic()) {
             objects().unuseAndDestroy(paging);
         } else {

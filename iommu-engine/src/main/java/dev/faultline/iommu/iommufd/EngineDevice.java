@@ -80,8 +80,8 @@ public final class EngineDevice implements DriverDevice {
      * @param process the program
      * @param fd a descriptor of {@code /dev/iommu}
      * @return the object: what names the device in commands, and attaches it
-     * @throws ErrnoException EBADF if there is no such descriptor, EPERM if it is another's, EINVAL if the device
-     *     has a direct region
+     * @throws ErrnoException EBADF if there is no such descriptor, EPERM if it is another's, EBUSY and ENOMEM as {@link Context#bind},
+     *     EINVAL if the device has a direct region
      */
     public DeviceObject bind(SystemCalls process, int fd) throws ErrnoException {
         return process.bind(fd, this);

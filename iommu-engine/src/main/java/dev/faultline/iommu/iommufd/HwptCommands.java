@@ -53,11 +53,11 @@ final class HwptCommands {
         }
         switch (over) {
             case Ioas ioas -> {
-                ioas.tables.lock();
+                ioas.lock();
                 try {
                     complete(call, paging(call, ioas, device, data, fault), fault, HwptPaging::join);
                 } finally {
-                    ioas.tables.unlock();
+                    ioas.unlock();
                 }
             }
             case HwptPaging parent -> complete(call, nested(call, parent, device, data, fault), fault, hwpt -> {});

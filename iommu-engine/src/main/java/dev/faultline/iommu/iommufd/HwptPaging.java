@@ -61,14 +61,14 @@ final class HwptPaging extends Hwpt {
 
     @Override
     void destroy() {
-        ioas.tables.lock();
+        ioas.lock();
         try {
             if (joined) {
                 ioas.paging().remove(this);
                 leave();
             }
         } finally {
-            ioas.tables.unlock();
+            ioas.unlock();
             try {
                 super.destroy();
             } finally {

@@ -22,10 +22,12 @@ import org.jspecify.annotations.Nullable;
  * program attaches takes all of them there, further ones join, and when the last leaves all are blocked. The kernel's {@code iommu_group}
  * and {@code iommufd_group} in one.
  *
- * <p>Faults carry the id of the device that made them; of one that is not bound, the id of the one that was attached first.
+ * <p>Faults carry the id of the device that made them; of one that is not bound, the id of the one that was attached first, as a
+ * whole if any was.
  *
  * <p>Threads: any; one change at a time, which is under its lock, taken after an address space's, and waits a bounded time for threads that
- * step its devices. Ownership: a driver makes it with its first device; its devices stay in it. Lifetime: its devices'. Source: {@code
+ * step its devices. Ownership: a driver makes it with its first device; its devices stay in it, until one that is not bound is closed.
+ * Lifetime: its devices'. Source: {@code
  * drivers/iommu/iommu.c} and {@code drivers/iommu/iommufd/device.c}, Linux 7.2.
  *
  * <p>Errors: {@link ErrnoException} where a program asks for the change.
@@ -42,7 +44,7 @@ public final class IsolationGroup {
         private final Set<DeviceObject> joined = new LinkedHashSet<>();
 
         /** Of the members, but those without PASIDs where it is one. */
-        private final List<Attachment> attachments = new ArrayList<>();
+        private final Map<DriverDevice, Attachment> attachments = new LinkedHashMap<>();
 
         Attached(Hwpt hwpt) {
             this.hwpt = hwpt;
@@ -99,6 +101,9 @@ public final class IsolationGroup {
             if (bound.containsKey(device.device())) {
                 throw new ErrnoException(Errno.EBUSY, "device", "one that is not bound");
             }
+            if (owner == null && isBeingReset()) {
+                throw new ErrnoException(Errno.EBUSY, "device", "one of a group in which none is being reset");
+            }
             owner = device.context();
             bound.put(device.device(), device);
         } finally {
@@ -114,24 +119,44 @@ public final class IsolationGroup {
             if (bound.isEmpty()) {
                 owner = null;
             } else if (!attached.isEmpty()) {
-                nameUnbound(bound.values().iterator().next());
+                nameUnbound(attached.firstEntry().getValue().joined.iterator().next());
             }
         } finally {
             lock.unlock();
         }
     }
 
-    /** Who is not bound, and so has no id, goes by another's. */
+    /** Who is not bound, and so has no id, goes by another's: before what the device is asked for next. */
     private void nameUnbound(DeviceObject by) {
         for (DriverDevice member : members) {
             if (!bound.containsKey(member)) {
-                try {
-                    member.device().reportAs(by.id());
-                } catch (QuiescenceTimeout e) {
-                    // It keeps the name it had, and is stepped by nobody now.
-                }
+                member.device().reportSoonAs(by.id());
             }
         }
+    }
+
+    /** Those that are there: who was closed, and is nobody's, has left. */
+    private List<DriverDevice> present() {
+        return members.stream().filter(member -> !isGone(member)).toList();
+    }
+
+    private boolean isGone(DriverDevice member) {
+        return !bound.containsKey(member) && member.device().isClosed();
+    }
+
+    /** Who has left is attached no more. */
+    private void forgetGone(int pasid, Attached there) {
+        there.attachments.keySet().removeIf(member -> {
+            boolean gone = isGone(member);
+            if (gone) {
+                member.detached(pasid);
+            }
+            return gone;
+        });
+    }
+
+    private boolean isBeingReset() {
+        return present().stream().anyMatch(resets::containsKey);
     }
 
     // ---- resets ----
@@ -222,24 +247,32 @@ public final class IsolationGroup {
     /** Attaches all of them, or none; the first of a program's devices does that. */
     void attach(DeviceObject first, Hwpt hwpt, int pasid) throws ErrnoException {
         admit(hwpt, pasid);
-        nameUnbound(first);
+        boolean names = attached.isEmpty();
+        if (names) {
+            // What they are called matters to nobody yet.
+            nameUnbound(first);
+        }
         PageTable table = hwpt.domain().table();
         Attached made = new Attached(hwpt);
         try {
             for (DriverDevice member : taking(pasid)) {
                 var engine = member.device();
-                made.attachments.add(run(() -> pasid == WHOLE ? engine.attach(table) : engine.attach(table, pasid)));
+                made.attachments.put(
+                        member, run(() -> pasid == WHOLE ? engine.attach(table) : engine.attach(table, pasid)));
             }
         } catch (ErrnoException | RuntimeException e) {
             ObjectTable objects = first.context().objects();
             objects.use(hwpt);
-            Later later = new Later(first.context());
+            Later later = new Later(first.context(), hwpt);
             block(made, later);
-            later.finish(() -> objects.unuse(hwpt));
+            later.finish(() -> first.letGo(hwpt));
             throw e;
         }
         made.joined.add(first);
         attached.put(pasid, made);
+        if (!names && pasid == WHOLE) {
+            nameUnbound(first);
+        }
         for (DriverDevice member : taking(pasid)) {
             member.attached(hwpt.domain(), pasid);
         }
@@ -255,22 +288,22 @@ public final class IsolationGroup {
         if (there == null) {
             throw new ErrnoException(Errno.EINVAL, "pasid", "one that is attached");
         }
+        forgetGone(pasid, there);
         admit(hwpt, pasid);
         PageTable table = hwpt.domain().table();
-        List<Replacement> prepared = new ArrayList<>();
+        Map<DriverDevice, Replacement> prepared = new LinkedHashMap<>();
         try {
-            for (Attachment old : there.attachments) {
-                prepared.add(run(() -> old.prepare(table)));
+            for (Map.Entry<DriverDevice, Attachment> old : there.attachments.entrySet()) {
+                prepared.put(old.getKey(), run(() -> old.getValue().prepare(table)));
             }
         } catch (ErrnoException | RuntimeException e) {
-            prepared.forEach(Replacement::giveUp);
+            prepared.values().forEach(Replacement::giveUp);
             throw e;
         }
-        there.attachments.clear();
-        for (Replacement each : prepared) {
-            there.attachments.add(each.attachment());
+        prepared.forEach((member, each) -> {
+            var _ = there.attachments.put(member, each.attachment());
             later.await(each::commit);
-        }
+        });
         there.hwpt = hwpt;
         for (DriverDevice member : taking(pasid)) {
             member.attached(hwpt.domain(), pasid);
@@ -290,9 +323,10 @@ public final class IsolationGroup {
         if (there == null || !there.joined.contains(device)) {
             return;
         }
+        forgetGone(pasid, there);
         if (there.joined.size() == 1) {
-            if (mayRefuse) {
-                there.attachments.getFirst().detach();
+            if (mayRefuse && !there.attachments.isEmpty()) {
+                there.attachments.values().iterator().next().detach();
             }
             block(there, later);
             attached.remove(pasid);
@@ -302,22 +336,23 @@ public final class IsolationGroup {
     }
 
     private static void block(Attached there, Later later) {
-        for (Attachment each : there.attachments) {
+        for (Attachment each : there.attachments.values()) {
             later.await(each::detachOrLeave);
         }
     }
 
     /** Those that a PASID is for: where it is one, those that have any. */
     private List<DriverDevice> taking(int pasid) {
-        if (pasid == WHOLE) {
-            return members;
-        }
-        return members.stream().filter(member -> member.pasids() > 1).toList();
+        List<DriverDevice> present = present();
+        return pasid == WHOLE
+                ? present
+                : present.stream().filter(member -> member.pasids() > 1).toList();
     }
 
     /** Looks at everything that can be wrong with an attachment, in the kernel's order. */
     private void admit(Hwpt hwpt, int pasid) throws ErrnoException {
-        for (DriverDevice member : members) {
+        List<DriverDevice> present = present();
+        for (DriverDevice member : present) {
             if (hwpt.fault() != null && !member.maySharePageRequests()) {
                 throw new ErrnoException(Errno.EINVAL, "pt_id", "no fault queue: the page request interface is shared");
             }
@@ -327,12 +362,12 @@ public final class IsolationGroup {
             owner.process().allocations().take("an attach handle");
         }
         List<DriverDevice> taking = taking(pasid);
-        for (DriverDevice member : members) {
+        for (DriverDevice member : present) {
             if (hwpt.domain().driver() != member.driver()) {
                 throw new ErrnoException(Errno.EINVAL, "pt_id", "a page table of the same driver");
             }
         }
-        if (!resets.isEmpty()) {
+        if (isBeingReset()) {
             throw new ErrnoException(Errno.EBUSY, "device", "one of a group in which none is being reset");
         }
         if (taking.isEmpty()) {
