@@ -21,6 +21,8 @@ public final class InvalidationEntries {
     private final int length;
     private final int count;
     private int done;
+    private ByteBuffer entry = ByteBuffer.allocate(0);
+    private MemorySegment given = MemorySegment.NULL;
 
     /**
      * An array.
@@ -85,14 +87,14 @@ public final class InvalidationEntries {
      * @param index which
      * @param least bytes of the type's first released version
      * @param full bytes it has now
-     * @return {@code full} bytes, in native order
+     * @return {@code full} bytes, in native order, until the next is read
      * @throws ErrnoException EINVAL if the entries are shorter or longer, EFAULT if it cannot be read
      */
     public ByteBuffer read(int index, int least, int full) throws ErrnoException {
         if (length < least || length > full) {
             throw new ErrnoException(Errno.EINVAL, "entry_len", least + " to " + full);
         }
-        return entry(index, full, length);
+        return entry(index, full);
     }
 
     /**
@@ -112,7 +114,7 @@ public final class InvalidationEntries {
             return all;
         }
         for (int i = 0; i < count; i++) {
-            ByteBuffer entry = entry(i, Math.max(full, length), length);
+            ByteBuffer entry = entry(i, Math.max(full, length));
             for (int at = full; at < length; at++) {
                 if (entry.get(at) != 0) {
                     throw new ErrnoException(Errno.E2BIG, "entry_len", full + ", or zeros after that");
@@ -123,14 +125,17 @@ public final class InvalidationEntries {
         return all;
     }
 
-    private ByteBuffer entry(int index, int bytes, int given) throws ErrnoException {
-        byte[] to = new byte[bytes];
+    /** An entry, and zeros up to {@code bytes}: the same for every entry, so one buffer serves all. */
+    private ByteBuffer entry(int index, int bytes) throws ErrnoException {
+        if (entry.capacity() != bytes) {
+            entry = ByteBuffer.allocate(bytes).order(ByteOrder.nativeOrder());
+            given = MemorySegment.ofArray(entry.array()).asSlice(0, length);
+        }
         long from = address + (long) length * index;
-        if (UserMemory.isOutside(from, given)
-                || memory.copyIn(from, MemorySegment.ofArray(to).asSlice(0, given)) < given) {
+        if (UserMemory.isOutside(from, length) || memory.copyIn(from, given) < length) {
             throw unreadable();
         }
-        return ByteBuffer.wrap(to).order(ByteOrder.nativeOrder());
+        return entry;
     }
 
     private static ErrnoException unreadable() {

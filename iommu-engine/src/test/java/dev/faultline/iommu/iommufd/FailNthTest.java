@@ -80,25 +80,25 @@ class FailNthTest {
     private static final Step NOTHING = (faults, made) -> 0;
 
     @Test
-    void open() {
+    void scenario228Open() {
         List<String> used = everyNth(NOTHING, (faults, made) -> faults.calls.open(SystemCalls.DEVICE, 2));
         assertEquals(1, count(used, "a descriptor"));
     }
 
     @Test
-    void ioasAlloc() {
+    void scenario228IoasAlloc() {
         assertEquals(List.of("an object"), everyNth(NOTHING, (faults, made) -> faults.program.ioctl(0x3b81, 0, 0, 0)));
     }
 
     @Test
-    void faultQueueAlloc() {
+    void scenario228FaultQueueAlloc() {
         assertEquals(
                 List.of("an object", "a descriptor"),
                 everyNth(NOTHING, (faults, made) -> faults.program.ioctl(0x3b8e, 0, 0, 0, 0)));
     }
 
     @Test
-    void hwptAllocWithAQueue() {
+    void scenario228HwptAllocWithAQueue() {
         List<String> used = everyNth(
                 NOTHING,
                 (faults, made) -> faults.program.allocTable(
@@ -111,7 +111,7 @@ class FailNthTest {
     }
 
     @Test
-    void makingADevice() {
+    void scenario228MakingADevice() {
         List<String> used = everyNth(NOTHING, (faults, made) -> faults.program.test(12, faults.ioas, 0, 0, 0, 0));
         assertEquals(2, count(used, "an object"), "itself and its binding; the table is shared");
         used = everyNth(
@@ -125,7 +125,7 @@ class FailNthTest {
     }
 
     @Test
-    void attachAndReplace() {
+    void scenario228AttachAndReplace() {
         Step table = (faults, made) -> {
             made[0] = faults.faulting(faults.queue);
             return 0;
@@ -151,7 +151,7 @@ class FailNthTest {
     }
 
     @Test
-    void guestsObjects() {
+    void scenario228GuestsObjects() {
         Step viommu = (faults, made) -> {
             made[0] = faults.program.viommu(faults.first, faults.parent);
             return 0;

@@ -48,7 +48,7 @@ class GuestFailNthTest {
     }
 
     @Test
-    void aViommu() {
+    void scenario228AViommu() {
         assertEquals(1, failEach(() -> p.allocViommu(0, VIOMMU_TYPE, d1.id(), parent), 5));
         assertEquals(0, p.destroy(p.word(5)));
         assertEquals(0, p.destroy(viommu));
@@ -56,14 +56,14 @@ class GuestFailNthTest {
     }
 
     @Test
-    void aVdevice() {
+    void scenario228AVdevice() {
         assertEquals(1, failEach(() -> p.allocVdevice(viommu, d1.id(), 0x99), 3));
         assertEquals(0, p.destroy(p.word(3)));
         assertEquals(0, p.destroy(viommu));
     }
 
     @Test
-    void anEventQueue() {
+    void scenario228AnEventQueue() {
         assertEquals(2, failEach(() -> p.allocEvents(0, viommu, EVENT_TYPE, 4, 0), 5));
         int fd = p.word(6);
         assertEquals(p.fd + 1, fd, "no descriptor was lost");
@@ -74,7 +74,7 @@ class GuestFailNthTest {
     }
 
     @Test
-    void aHwQueue() {
+    void scenario228AHwQueue() {
         assertEquals(0, p.map(ioas, ARENA, IOVA, 4096));
         assertEquals(2, failEach(() -> p.allocHwQueue(viommu, VIOMMU_TYPE, 0, IOVA, 4096), 5));
         int queue = p.word(5);
@@ -85,7 +85,7 @@ class GuestFailNthTest {
     }
 
     @Test
-    void anEvent() {
+    void scenario228AnEvent() {
         int nested = p.nested(0, d1, viommu, 0);
         var _ = p.vdevice(viommu, d1, 0x99);
         assertEquals(0, p.replace(d1, nested));
